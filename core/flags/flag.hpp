@@ -31,6 +31,9 @@ enum class Flag : std::uint8_t {
 };
 inline constexpr int kFlagCount = 21;
 
+/// Every boolean choice has three values: not said means the driver's own way.
+enum class Choice : std::uint8_t { unset, yes, no };
+
 /// A set of flags, as its libvirt bit mask.
 class FlagSet {
  public:

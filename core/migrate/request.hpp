@@ -12,9 +12,6 @@
 
 namespace vmferry {
 
-/// Every boolean choice has three values: not said means the driver's own way.
-enum class Choice : std::uint8_t { unset, yes, no };
-
 /// What happens when --timeout has passed and the guest still runs on the source.
 enum class TimeoutAction : std::uint8_t { abort, suspend, postcopy };
 struct Timeout {
@@ -31,8 +28,10 @@ struct Request {
   bool direct = false;  ///< --direct: the hypervisors do it among themselves
   std::optional<Timeout> timeout;
   bool postcopy_after_precopy = false;
-  bool strict = false;      ///< defaults off: what a driver demands must be typed
-  bool trust_host = false;  ///< skip the driver's table, keep the common rules
+  bool p2p_any_uri = false;  ///< a peer-to-peer URI may name programs and files of the source
+  std::optional<Micros> max_freeze;  ///< unset: the plan's default
+  bool strict = false;               ///< defaults off: what a driver demands must be typed
+  bool trust_host = false;           ///< skip the driver's table, keep the common rules
 
   Choice& operator[](Flag f) { return flags[std::to_underlying(f)]; }
   Choice operator[](Flag f) const { return flags[std::to_underlying(f)]; }
