@@ -1,0 +1,175 @@
+// A managed migration: this client drives both sides, phase by phase.
+#include <fmt/format.h>
+
+#include "core/async/race.hpp"
+#include "core/migrate/run.hpp"
+
+namespace vmferry {
+
+namespace {
+
+/// What the copy and the switch-over brought. Finish is asked for only after a good Perform.
+struct Switched {
+  std::optional<Result<Cookie>> performed;
+  std::optional<Result<Finished>> finished;
+};
+
+bool has_begin_and_confirm(Protocol p) { return p >= Protocol::v3; }
+
+Task<Begun> old_begin(Run& run) {
+  const HostFeatures features = co_await run.source.host->features();
+  const std::uint32_t flags =
+      features.xml_migratable ? kXmlMigratable : (kXmlSecure | kXmlUpdateCpu);
+  Begun begun;
+  begun.xml = co_await run.source.host->dump_xml(run.plan.domain, flags);
+  co_return begun;
+}
+
+// Begin, and the guest's state in the same flight. A guest that is paused stays paused there.
+Task<Begun> begin(Run& run, const PhaseCall& call) {
+  run.enter(Phase::begin);
+  Task<Begun> asked = has_begin_and_confirm(run.plan.protocol) ? run.source.host->begin(call)
+                                                               : old_begin(run);
+  auto [begun, status] = co_await both(settle(std::move(asked)),
+                                       settle(run.source.host->status(run.plan.domain)));
+  if (!begun) throw std::move(begun).error().at(Side::source).in("begin");
+  if (status) run.found(*status);
+  co_return *std::move(begun);
+}
+
+// Prepare, while the source's state is read once more: it may have changed until Begin took the
+// job, and Finish goes by the later answer.
+Task<Prepared> prepare(Run& run, const PhaseCall& call, const Cookie& cookie) {
+  run.enter(Phase::prepare);
+  auto [prepared, status] = co_await both(settle(run.destination.host->prepare(call, cookie)),
+                                          settle(run.source.host->status(run.plan.domain)));
+  if (!prepared) throw std::move(prepared).error().at(Side::destination).in("prepare");
+  if (status) run.found(*status);
+  co_return *std::move(prepared);
+}
+
+// Nothing may come between Perform's reply and Finish's request: the guest stands still meanwhile.
+Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish& go,
+                       Switched& out) {
+  const PhaseCall call = run.source_call();
+  Task<Cookie> performing = run.source.host->perform(call, prepared, std::nullopt);
+  out.performed = co_await settle(std::move(performing));
+  if (*out.performed) {
+    Task<Finished> finishing = go(**out.performed, Verdict::completed);
+    run.mark(Phase::finish);
+    copy.ended = true;
+    copy.changed.notify();
+    out.finished = co_await settle(std::move(finishing));
+  }
+  copy.ended = copy.over = true;
+  copy.changed.notify();
+}
+
+Task<bool> flagged(Task<> body) {
+  co_await std::move(body);
+  co_return true;
+}
+
+Task<Switched> perform_and_finish(Run& run, Copy& copy, const Cookie& prepared,
+                                  std::unique_ptr<Witness>& witness) {
+  run.enter(Phase::perform);
+  if (run.engine.options.witness) witness = co_await Witness::call(run);
+  ReadyFinish go = run.destination.host->ready_finish(run.destination_call());
+  Switched out;
+  Task<bool> moving = flagged(copy_and_switch(run, copy, prepared, go, out));
+  Task<bool> watching = flagged(attend(run, copy));
+  co_await both(std::move(moving), std::move(watching));
+  if (out.finished && *out.finished && !(*out.finished)->domain)
+    out.finished = fail(ErrorId::remote, "the destination returned no domain");
+  co_return out;
+}
+
+// The definition moves, nothing is copied: Finish follows Prepare, with no cookie.
+Task<Switched> finish_offline(Run& run) {
+  run.enter(Phase::finish);
+  const Cookie none;
+  const PhaseCall call = run.destination_call();
+  Task<Finished> finishing = run.destination.host->finish(call, none, Verdict::completed);
+  Switched out;
+  out.performed = Cookie{};
+  out.finished = co_await settle(std::move(finishing));
+  co_return out;
+}
+
+Task<> confirm(Run& run, const Cookie& cookie) {
+  if (!has_begin_and_confirm(run.plan.protocol)) co_return;
+  run.enter(Phase::confirm);
+  const PhaseCall call = run.source_call();
+  const auto done = co_await settle(run.source.host->confirm(call, cookie, Verdict::completed));
+  if (!done) co_await after_failed_confirm(run, Error(done.error()));
+}
+
+// Begin and Prepare. On return the destination listens and the plan knows where.
+Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
+  run.check_stop();
+  const PhaseCall begin_call = run.source_call();
+  begun = co_await begin(run, begin_call);
+  began = true;
+  run.check_stop();
+  run.plan.params.set("destination_xml", begun.xml);
+  const PhaseCall prepare_call = run.destination_call();
+  Prepared ready = co_await prepare(run, prepare_call, begun.cookie);
+  prepared = true;
+  if (ready.uri) run.plan.params.set("migrate_uri", *ready.uri);
+  const bool offline = run.plan.flags.has(Flag::offline);
+  if (!offline && !run.plan.params.has("migrate_uri"))
+    throw Error(ErrorId::protocol, "the destination did not say where it listens")
+        .at(Side::destination)
+        .in("prepare");
+  run.check_stop();
+  co_return ready;
+}
+
+// From a destination that may have the guest to the end: confirm where it arrived.
+Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, const Prepared& ready,
+                Witness* witness) {
+  if (!*out.performed) {
+    Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
+    run.abort_why = copy.aborted ? copy.abort_why : "";
+    if (failure.reply_lost) co_await after_lost_perform(run, std::move(failure), ready.cookie);
+    else co_await bring_home(run, std::move(failure), true, Cookie{}, false);
+    co_return;
+  }
+  run.postcopy = copy.postcopy;
+  Cookie cookie;
+  if (*out.finished) {
+    run.report.domain = (*out.finished)->domain;
+    cookie = std::move((*out.finished)->cookie);
+  } else {
+    Error failure = std::move(out.finished->error()).at(Side::destination).in("finish");
+    const bool arrived =
+        co_await after_failed_finish(run, std::move(failure), begun.cookie, witness);
+    if (!arrived) co_return;
+    run.report.domain = run.plan.domain;
+  }
+  co_await confirm(run, cookie);
+  co_await verify(run);
+}
+
+}  // namespace
+
+Task<> run_managed(Run& run) {
+  Begun begun;
+  bool began = false;
+  bool prepared = false;
+  auto ready = co_await settle(make_ready(run, begun, prepared, began));
+  if (!ready) {
+    const bool release = began && (run.plan.change_protection || prepared);
+    co_await bring_home(run, Error(ready.error()), prepared, Cookie{}, release);
+    co_return;
+  }
+  const auto ex = co_await asio::this_coro::executor;
+  Copy copy(ex);
+  std::unique_ptr<Witness> witness;
+  Switched out;
+  if (run.plan.flags.has(Flag::offline)) out = co_await finish_offline(run);
+  else out = co_await perform_and_finish(run, copy, ready->cookie, witness);
+  co_await conclude(run, out, copy, begun, *ready, witness.get());
+}
+
+}  // namespace vmferry

@@ -1,0 +1,134 @@
+#include "core/migrate/run.hpp"
+
+#include <fmt/format.h>
+
+#include "core/async/race.hpp"
+
+namespace vmferry {
+
+std::string_view name(Phase phase) {
+  static constexpr std::string_view names[] = {"begin",  "prepare", "perform",
+                                               "finish", "confirm", "verify"};
+  return names[static_cast<std::size_t>(phase)];
+}
+
+std::string describe(const Sighting& s) {
+  using Seen = Sighting::Seen;
+  switch (s.seen) {
+    case Seen::not_asked: return "not asked";
+    case Seen::unreachable: return fmt::format("could not be asked ({})", s.trouble);
+    case Seen::absent: return "not there";
+    default: return fmt::format("{} ({})", state_text(s.status.state), reason_text(s.status));
+  }
+}
+
+void Run::mark(Phase phase) {
+  leave();
+  phase_ = phase;
+  entered_ = engine.clock.now();
+  inside_ = true;
+}
+
+void Run::enter(Phase phase) {
+  mark(phase);
+  engine.observer.phase(phase);
+}
+
+void Run::found(const DomainStatus& status) {
+  was_active = status.active();
+  was_running = status.runs();
+  if (status.state == DomainState::paused && !plan.flags.has(Flag::postcopy_resume))
+    plan.flags.add(Flag::paused);
+}
+
+void Run::leave() {
+  if (!inside_) return;
+  report.took[static_cast<std::size_t>(phase_)] += engine.clock.now() - entered_;
+  inside_ = false;
+}
+
+void Run::check_stop() const {
+  if (!engine.stop.requested()) return;
+  throw Error(ErrorId::cancelled, fmt::format("{}: stopped before the guest was touched",
+                                              engine.stop.why()));
+}
+
+PhaseCall Run::source_call() const {
+  PhaseCall call{plan.protocol, plan.domain, plan.params, plan.flags};
+  if (plan.change_protection) call.flags.add(Flag::change_protection);
+  return call;
+}
+
+PhaseCall Run::destination_call() const {
+  PhaseCall call{plan.protocol, plan.domain, plan.params, plan.flags};
+  call.flags.remove(Flag::change_protection)
+      .remove(Flag::abort_on_error)
+      .remove(Flag::auto_converge);
+  return call;
+}
+
+Task<> Run::reconnect(Endpoint& end) {
+  if (end.host && !end.host->lost()) co_return;
+  const Micros give_up = engine.clock.now() + engine.options.reconnect_for;
+  for (;;) {
+    Task<std::unique_ptr<Host>> attempt = end.reopen();
+    auto opened = co_await settle(std::move(attempt));
+    if (opened) {
+      end.host = *std::move(opened);
+      co_return;
+    }
+    if (engine.clock.now() >= give_up) throw std::move(opened).error().at(end.side);
+    co_await engine.clock.sleep(engine.options.reconnect_pause);
+  }
+}
+
+static Sighting seen_as(const DomainStatus& status) {
+  using Seen = Sighting::Seen;
+  Sighting s{.seen = Seen::inactive, .status = status, .trouble = {}};
+  if (status.runs()) s.seen = Seen::running;
+  else if (status.active()) s.seen = Seen::paused;
+  return s;
+}
+
+Task<Sighting> Run::look(Endpoint& end) {
+  Sighting s;
+  const auto connected = co_await settle(reconnect(end));
+  if (!connected) {
+    s.seen = Sighting::Seen::unreachable;
+    s.trouble = connected.error().message;
+    co_return s;
+  }
+  const auto status = co_await settle(end.host->status(plan.domain));
+  if (status) co_return seen_as(*status);
+  s.seen = status.error().id == ErrorId::no_domain ? Sighting::Seen::absent
+                                                   : Sighting::Seen::unreachable;
+  s.trouble = status.error().message;
+  co_return s;
+}
+
+Task<Sighting> Run::glance(Endpoint& end) {
+  static constexpr Micros patience = std::chrono::seconds(5);
+  std::optional<Sighting> seen = co_await within(engine.clock, patience, look(end));
+  if (!seen) {
+    seen = Sighting{.seen = Sighting::Seen::unreachable, .status = {}, .trouble = "no answer"};
+  }
+  co_return *std::move(seen);
+}
+
+static Task<> run_all(Run& run) {
+  if (run.plan.kind == Kind::managed) co_await run_managed(run);
+  else co_await run_by_source(run);
+}
+
+Task<Report> migrate(Engine engine, Plan plan, Endpoint& source, Endpoint& destination) {
+  Run run(engine, std::move(plan), source, destination);
+  const Micros began = engine.clock.now();
+  co_await run_all(run);
+  run.leave();
+  run.report.total = engine.clock.now() - began;
+  if (run.report.error)
+    for (std::string& text : run.report.notes) run.report.error->note(text);
+  co_return std::move(run.report);
+}
+
+}  // namespace vmferry

@@ -1,0 +1,104 @@
+#pragma once
+// One migration under way: what its parts share. Internal to core/migrate.
+#include "core/migrate/engine.hpp"
+
+namespace vmferry {
+
+class Run {
+ public:
+  Run(Engine engine_, Plan plan_, Endpoint& source_, Endpoint& destination_)
+      : engine(engine_), plan(std::move(plan_)), source(source_), destination(destination_) {}
+
+  Engine engine;
+  Plan plan;
+  Endpoint& source;
+  Endpoint& destination;
+  Report report;
+
+  void enter(Phase phase);
+  /// As enter(), but tells nobody: for the moment in which nothing else may happen.
+  void mark(Phase phase);
+  Phase phase() const { return phase_; }
+  /// Ends the clock of the current phase.
+  void leave();
+  void notice(const std::string& text) { engine.observer.notice(text); }
+  void note(std::string text) { report.notes.push_back(std::move(text)); }
+  /// The source's state, as read while it held still: a paused guest arrives paused.
+  void found(const DomainStatus& status);
+  bool was_running = false;      ///< when the migration began
+  bool was_active = false;
+  bool suspended_by_us = false;  ///< --timeout-suspend
+  bool postcopy = false;         ///< the switch to post-copy happened
+  std::string abort_why;         ///< why the copy was aborted, if it was
+
+  /// Throws `cancelled` when the user asked to stop.
+  void check_stop() const;
+
+  /// The phase's arguments. CHANGE_PROTECTION goes to the source only; ABORT_ON_ERROR and
+  /// AUTO_CONVERGE never go to the destination.
+  PhaseCall source_call() const;
+  PhaseCall destination_call() const;
+
+  /// The endpoint's host, connected anew if its connection is gone; tried for a bounded time.
+  /// Throws what the last attempt said.
+  Task<> reconnect(Endpoint& end);
+  /// One look at the guest there, over the connection at hand or a new one. Does not throw.
+  Task<Sighting> look(Endpoint& end);
+  /// As look(), but gives a connection that has to be made anew a few seconds only.
+  Task<Sighting> glance(Endpoint& end);
+
+ private:
+  Phase phase_ = Phase::begin;
+  Micros entered_{};
+  bool inside_ = false;
+};
+
+/// What came of the copy, as attend() needs to know it.
+struct Copy {
+  explicit Copy(const Executor& ex) : changed(ex) {}
+  Signal changed;
+  bool ended = false;      ///< Perform has answered
+  bool over = false;       ///< nothing more to attend to
+  bool aborted = false;    ///< an abort was accepted by the source
+  std::string abort_why;   ///< why we asked for it
+  bool postcopy = false;   ///< switched: no way back
+  std::optional<Micros> stopped_at;  ///< the guest's CPUs stopped for the switch-over
+};
+
+/// Follows the copy until copy.over: statistics to the observer, the user's wish to stop, the
+/// timeout, the switch to post-copy, and the limit on standing still.
+Task<> attend(Run& run, Copy& copy);
+
+/// Looks at the destination from a second connection, from before Finish was sent.
+class Witness {
+ public:
+  /// Opens the connection and subscribes; failing is no error, there is just no witness then.
+  static Task<std::unique_ptr<Witness>> call(Run& run);
+  ~Witness();
+  /// True when it watched without a gap and the guest never ran there.
+  bool never_ran() const;
+  bool saw_it_run() const { return ran_; }
+
+ private:
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<Subscription> subscription_;
+  bool ran_ = false;
+};
+
+// The ways a migration goes. Each fills run.report, and throws nothing but bugs.
+Task<> run_managed(Run& run);
+Task<> run_by_source(Run& run);  ///< peer-to-peer and direct
+
+// What is done when something went wrong (aftermath.cpp).
+/// A failure before Finish(completed) was sent: the incoming guest is ended, the source runs on.
+Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, bool confirm_too);
+/// Perform's answer was lost with the connection to the source.
+Task<> after_lost_perform(Run& run, Error failure, const Cookie& prepared);
+/// Finish failed or its answer was lost. True: the guest is there, go on with Confirm.
+Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness);
+/// Confirm failed or its answer was lost; the guest is on the destination.
+Task<> after_failed_confirm(Run& run, Error failure);
+/// Asks both sides where the guest is, and makes the verdict final.
+Task<> verify(Run& run);
+
+}  // namespace vmferry
