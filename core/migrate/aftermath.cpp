@@ -1,0 +1,332 @@
+// What is done when a phase failed, by the rules at the top of engine.hpp.
+#include <fmt/format.h>
+
+#include "core/migrate/run.hpp"
+
+namespace vmferry {
+
+namespace {
+
+using Seen = Sighting::Seen;
+constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
+constexpr std::int32_t kOperationAborted = 78;
+
+void close_verdict(Run& run, Whereabouts where, Error error) {
+  run.report.where = where;
+  run.report.error = std::move(error);
+}
+
+Task<> pause_a_moment(Run& run) { co_await run.engine.clock.sleep(run.engine.options.reconnect_pause); }
+
+// Tells the destination to end the incoming guest. A host whose connection is gone does so itself.
+Task<> end_incoming(Run& run, const Cookie& cookie) {
+  if (!run.destination.host || run.destination.host->lost()) co_return;
+  const PhaseCall call = run.destination_call();
+  Task<Finished> asked = run.destination.host->finish(call, cookie, Verdict::cancelled);
+  const auto ended = co_await settle(std::move(asked));
+  if (ended || ended.error().wire.code == kMigrateFinishOk) co_return;
+  run.note(fmt::format("the destination, asked to clean up, said: {}", ended.error().message));
+}
+
+Task<> release_source(Run& run) {
+  const PhaseCall call = run.source_call();
+  const Cookie none;
+  Task<> asked = run.source.host->confirm(call, none, Verdict::cancelled);
+  const auto released = co_await settle(std::move(asked));
+  if (!released)
+    run.note(fmt::format("the source, asked to give up the migration, said: {}",
+                         released.error().message));
+}
+
+// The destination is known not to run the guest, so a source stopped by the migration may go on.
+Task<Sighting> resume_source(Run& run) {
+  Sighting seen = co_await run.look(run.source);
+  for (int tries = 0; tries < 3 && seen.seen == Seen::paused && run.was_running; ++tries) {
+    const std::int32_t why = seen.status.reason;
+    const bool ours = run.suspended_by_us || (why != kPausedUser && why != kPausedPostcopy);
+    if (!ours) break;
+    Task<> asked = run.source.host->resume(run.plan.domain);
+    const auto resumed = co_await settle(std::move(asked));
+    if (!resumed) {
+      run.note(fmt::format("resuming the source: {}", resumed.error().message));
+      co_await pause_a_moment(run);
+    }
+    seen = co_await run.look(run.source);
+  }
+  co_return seen;
+}
+
+// The original failure, as what the user asked for if he did ask for it.
+Error as_asked(Run& run, Error failure) {
+  const bool stopped = failure.id == ErrorId::cancelled || failure.wire.code == kOperationAborted;
+  if (run.abort_why.empty() && !stopped) return failure;
+  const std::string why = run.abort_why.empty() ? run.engine.stop.why() : run.abort_why;
+  Error told(ErrorId::cancelled, why.empty() ? failure.message
+                                             : fmt::format("{} ({})", why, failure.message));
+  told.at(failure.side).in(failure.phase);
+  told.wire = failure.wire;
+  return told;
+}
+
+// The last word when the guest should be at the source: what is it really doing there?
+Task<> judge_home(Run& run, Error failure) {
+  run.enter(Phase::verify);
+  run.report.source = co_await resume_source(run);
+  if (run.destination.host && !run.destination.host->lost())
+    run.report.destination = co_await run.look(run.destination);
+  const Seen seen = run.report.source.seen;
+  Error told = as_asked(run, std::move(failure));
+  const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive);
+  if (gone) {
+    Error lost(ErrorId::guest_lost, fmt::format("the source's guest is {}; it was never started on "
+                                                "the destination", describe(run.report.source)));
+    lost.note(std::move(told.message));
+    close_verdict(run, Whereabouts::lost, std::move(lost).at(Side::source));
+  } else if (seen == Seen::unreachable) {
+    told.note("the source could not be asked again: if the guest is paused there, it is safe to "
+              "resume it, since it never ran on the destination");
+    close_verdict(run, Whereabouts::source, std::move(told));
+  } else {
+    if (seen == Seen::paused && run.was_running)
+      told.note("the guest is paused at the source and could not be resumed; it is safe to resume "
+                "it by hand, since it never ran on the destination");
+    close_verdict(run, Whereabouts::source, std::move(told));
+  }
+}
+
+Error undecided(Run& run, const Error& failure, const std::string& evidence) {
+  Error told(ErrorId::undecided,
+             fmt::format("{}; whether the guest runs on the destination cannot be known: {}",
+                         failure.message, evidence));
+  told.at(Side::destination).in(failure.phase);
+  const std::string& name = run.plan.domain.name;
+  told.remedy = fmt::format(
+      "Look on the destination: `vmferry -c '{}' domstate {}`. If it runs there, remove the paused "
+      "copy on the source: `vmferry -c '{}' destroy {}`. Only if it surely never ran there, resume "
+      "the source: `vmferry -c '{}' resume {}`.",
+      run.destination.uri, name, run.source.uri, name, run.source.uri, name);
+  return told;
+}
+
+bool job_under_way(const JobStats& stats) {
+  return stats.type == JobType::bounded || stats.type == JobType::unbounded;
+}
+
+// Waits, over a new connection, until the source's own migration job is over, aborting it.
+Task<Sighting> wait_for_source(Run& run) {
+  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  Sighting seen;
+  for (;;) {
+    seen = co_await run.look(run.source);
+    if (!seen.active()) co_return seen;
+    Task<JobStats> asked = run.source.host->job_stats(run.plan.domain, false);
+    const auto stats = co_await settle(std::move(asked));
+    const bool idle = stats && !job_under_way(*stats);
+    if (idle || run.engine.clock.now() >= give_up) co_return seen;
+    Task<> abort = run.source.host->abort_job(run.plan.domain, false);
+    const auto aborted = co_await settle(std::move(abort));
+    (void)aborted;  // it may be over by now: the next look tells
+    co_await pause_a_moment(run);
+  }
+}
+
+// The source's QEMU is gone, but the destination may have received everything: nothing can run
+// twice any more, so it may try.
+Task<> try_destination(Run& run, Error failure) {
+  const PhaseCall call = run.destination_call();
+  const Cookie none;
+  Task<Finished> asked = run.destination.host->finish(call, none, Verdict::completed);
+  auto finished = co_await settle(std::move(asked));
+  if (finished && finished->domain) {
+    run.report.domain = finished->domain;
+    run.note(fmt::format("the source's guest ended with its hypervisor ({}); the destination had "
+                         "received it whole", failure.message));
+    co_await verify(run);
+    co_return;
+  }
+  co_await judge_home(run, std::move(failure));
+}
+
+// Does the destination know that the guest never ran there?
+Task<bool> known_never_to_have_run(Run& run, const Cookie& begun, Witness* witness) {
+  if (witness && witness->never_ran()) co_return true;
+  if (!run.destination.host || run.destination.host->lost()) co_return false;
+  Task<std::optional<bool>> asked = run.destination.host->ever_started(run.plan.domain, begun);
+  const auto record = co_await settle(std::move(asked));
+  co_return record && *record && !**record;
+}
+
+bool still_incoming(const Sighting& s) {
+  return s.seen == Seen::paused &&
+         (s.status.reason == kPausedMigration || s.status.reason == kPausedStartingUp);
+}
+
+// Until the destination has made up its mind: it runs the guest, or has dropped it.
+Task<Sighting> wait_for_destination(Run& run) {
+  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  for (;;) {
+    Sighting seen = co_await run.look(run.destination);
+    const bool decided = seen.known() && !still_incoming(seen);
+    if (decided || run.engine.clock.now() >= give_up) co_return seen;
+    co_await pause_a_moment(run);
+  }
+}
+
+bool arrived(const Run& run, const Sighting& seen) {
+  if (run.plan.flags.has(Flag::offline)) return seen.seen == Seen::inactive || seen.active();
+  if (seen.seen == Seen::running) return true;
+  return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
+}
+
+Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
+  if (never_ran) {
+    if (run.source.host && !run.source.host->lost()) co_await release_source(run);
+    co_await judge_home(run, std::move(failure));
+    co_return;
+  }
+  run.enter(Phase::verify);
+  run.report.source = co_await run.glance(run.source);
+  const std::string evidence =
+      fmt::format("source: {}; destination: {}", describe(run.report.source),
+                  describe(run.report.destination));
+  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+}
+
+// Post-copy has no way back: libvirt is told, so that the job can be resumed later.
+Task<> postcopy_failed(Run& run, Error failure) {
+  if (!failure.reply_lost) co_await release_source(run);
+  run.enter(Phase::verify);
+  run.report.source = co_await run.glance(run.source);
+  run.report.destination = co_await run.glance(run.destination);
+  Error told(ErrorId::undecided,
+             fmt::format("post-copy did not complete: {} (source: {}; destination: {})",
+                         failure.message, describe(run.report.source),
+                         describe(run.report.destination)));
+  told.remedy =
+      "The guest's memory is on both hosts: destroy neither. When the network is back, repeat the "
+      "same command with --postcopy-resume.";
+  told.at(failure.side).in("finish");
+  close_verdict(run, Whereabouts::undecided, std::move(told));
+}
+
+}  // namespace
+
+Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, bool confirm_too) {
+  if (prepared) co_await end_incoming(run, cookie);
+  const bool connected = run.source.host && !run.source.host->lost();
+  if (confirm_too && connected) co_await release_source(run);
+  co_await judge_home(run, std::move(failure));
+}
+
+Task<> after_lost_perform(Run& run, Error failure, const Cookie& prepared) {
+  run.notice("the connection to the source broke while the guest was copied; asking it again");
+  const Sighting seen = co_await wait_for_source(run);
+  const bool destination_up = run.destination.host && !run.destination.host->lost();
+  const bool gone = seen.known() && !seen.active();
+  if (gone && run.was_active && destination_up) {
+    co_await try_destination(run, std::move(failure));
+    co_return;
+  }
+  co_await end_incoming(run, prepared);
+  co_await judge_home(run, std::move(failure));
+}
+
+Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness) {
+  if (run.engine.options.resume_on_lost_finish_for_tests) {
+    co_await release_source(run);
+    co_await judge_home(run, std::move(failure));
+    co_return false;
+  }
+  if (failure.reply_lost) {
+    run.notice("the answer of the destination was lost; asking it again");
+  }
+  const Sighting seen = co_await wait_for_destination(run);
+  run.report.destination = seen;
+  if (arrived(run, seen)) {
+    run.note(fmt::format("the answer to Finish was not a good one ({}), but the guest is there",
+                         failure.message));
+    co_return true;
+  }
+  if (run.postcopy) {
+    co_await postcopy_failed(run, std::move(failure));
+    co_return false;
+  }
+  if (witness && witness->saw_it_run() && !seen.known()) {
+    run.note("the destination was seen to start the guest before it became unreachable");
+    co_return true;
+  }
+  bool never_ran = !failure.reply_lost && !seen.active();
+  if (!never_ran && (seen.seen == Seen::absent || seen.seen == Seen::inactive))
+    never_ran = co_await known_never_to_have_run(run, begun, witness);
+  co_await give_up_finish(run, std::move(failure), never_ran);
+  co_return false;
+}
+
+Task<> after_failed_confirm(Run& run, Error failure) {
+  run.note(fmt::format("confirm: {}", failure.message));
+  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  for (;;) {
+    const Sighting there = co_await run.glance(run.destination);
+    const Sighting here = co_await run.look(run.source);
+    const bool removable = here.seen == Seen::paused && there.active();
+    if (here.known() && !here.active()) break;
+    if (!here.known() || here.seen == Seen::running) break;
+    if (removable) {
+      Task<> asked = run.source.host->destroy(run.plan.domain, 0);
+      const auto destroyed = co_await settle(std::move(asked));
+      if (destroyed) run.note("the paused copy left on the source was removed");
+    }
+    if (run.engine.clock.now() >= give_up) break;
+    co_await pause_a_moment(run);
+  }
+  if (!run.plan.flags.has(Flag::undefine_source) || run.source.host->lost()) co_return;
+  Task<> asked = run.source.host->undefine(run.plan.domain, 0);
+  const auto undefined = co_await settle(std::move(asked));
+  (void)undefined;  // it may be gone already; verify() looks
+}
+
+namespace {
+
+void judge_arrival(Run& run) {
+  const Sighting& here = run.report.source;
+  const Sighting& there = run.report.destination;
+  const bool offline = run.plan.flags.has(Flag::offline);
+  const bool two = here.seen == Seen::running && there.seen == Seen::running;
+  if (two) {
+    Error told(ErrorId::undecided, "the guest runs on BOTH hosts");
+    told.remedy = "Decide which copy is the good one and destroy the other at once.";
+    close_verdict(run, Whereabouts::undecided, std::move(told));
+  } else if (there.known() && !there.active() && !offline) {
+    Error told(ErrorId::guest_lost,
+               fmt::format("the destination started the guest, but now it is {} there",
+                           describe(there)));
+    close_verdict(run, Whereabouts::lost, std::move(told).at(Side::destination));
+  } else if (!there.known()) {
+    run.note(fmt::format("the destination {}", describe(there)));
+    run.report.where = Whereabouts::destination;
+  } else {
+    run.report.where = Whereabouts::destination;
+  }
+  if (run.report.error || (here.known() && !here.active())) return;
+  if (run.plan.kind == Kind::managed || here.active()) {
+    Error told(ErrorId::leftover, fmt::format("the guest moved, but the source's copy is {}",
+                                              describe(here)));
+    run.report.error = std::move(told).at(Side::source).in("confirm");
+  }
+}
+
+}  // namespace
+
+Task<> verify(Run& run) {
+  run.enter(Phase::verify);
+  run.report.source = co_await run.glance(run.source);
+  run.report.destination = co_await run.glance(run.destination);
+  judge_arrival(run);
+  if (!run.destination.host || run.destination.host->lost() || !run.report.destination.active())
+    co_return;
+  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true);
+  auto stats = co_await settle(std::move(asked));
+  if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
+}
+
+}  // namespace vmferry
