@@ -16,7 +16,9 @@ void close_verdict(Run& run, Whereabouts where, Error error) {
   run.report.error = std::move(error);
 }
 
-Task<> pause_a_moment(Run& run) { co_await run.engine.clock.sleep(run.engine.options.reconnect_pause); }
+Task<> pause_a_moment(Run& run) {
+  co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
+}
 
 // Tells the destination to end the incoming guest. A host whose connection is gone does so itself.
 Task<> end_incoming(Run& run, const Cookie& cookie) {
@@ -61,8 +63,8 @@ Error as_asked(Run& run, Error failure) {
   const bool stopped = failure.id == ErrorId::cancelled || failure.wire.code == kOperationAborted;
   if (run.abort_why.empty() && !stopped) return failure;
   const std::string why = run.abort_why.empty() ? run.engine.stop.why() : run.abort_why;
-  Error told(ErrorId::cancelled, why.empty() ? failure.message
-                                             : fmt::format("{} ({})", why, failure.message));
+  Error told(ErrorId::cancelled,
+             why.empty() ? failure.message : fmt::format("{} ({})", why, failure.message));
   told.at(failure.side).in(failure.phase);
   told.wire = failure.wire;
   return told;
@@ -79,17 +81,20 @@ Task<> judge_home(Run& run, Error failure) {
   const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive);
   if (gone) {
     Error lost(ErrorId::guest_lost, fmt::format("the source's guest is {}; it was never started on "
-                                                "the destination", describe(run.report.source)));
+                                                "the destination",
+                                                describe(run.report.source)));
     lost.note(std::move(told.message));
     close_verdict(run, Whereabouts::lost, std::move(lost).at(Side::source));
   } else if (seen == Seen::unreachable) {
-    told.note("the source could not be asked again: if the guest is paused there, it is safe to "
-              "resume it, since it never ran on the destination");
+    told.note(
+        "the source could not be asked again: if the guest is paused there, it is safe to "
+        "resume it, since it never ran on the destination");
     close_verdict(run, Whereabouts::source, std::move(told));
   } else {
     if (seen == Seen::paused && run.was_running)
-      told.note("the guest is paused at the source and could not be resumed; it is safe to resume "
-                "it by hand, since it never ran on the destination");
+      told.note(
+          "the guest is paused at the source and could not be resumed; it is safe to resume "
+          "it by hand, since it never ran on the destination");
     close_verdict(run, Whereabouts::source, std::move(told));
   }
 }
@@ -139,8 +144,10 @@ Task<> try_destination(Run& run, Error failure) {
   auto finished = co_await settle(std::move(asked));
   if (finished && finished->domain) {
     run.report.domain = finished->domain;
-    run.note(fmt::format("the source's guest ended with its hypervisor ({}); the destination had "
-                         "received it whole", failure.message));
+    run.note(
+        fmt::format("the source's guest ended with its hypervisor ({}); the destination had "
+                    "received it whole",
+                    failure.message));
     co_await verify(run);
     co_return;
   }
@@ -186,9 +193,8 @@ Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
   }
   run.enter(Phase::verify);
   run.report.source = co_await run.glance(run.source);
-  const std::string evidence =
-      fmt::format("source: {}; destination: {}", describe(run.report.source),
-                  describe(run.report.destination));
+  const std::string evidence = fmt::format(
+      "source: {}; destination: {}", describe(run.report.source), describe(run.report.destination));
   close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
 }
 
@@ -198,10 +204,10 @@ Task<> postcopy_failed(Run& run, Error failure) {
   run.enter(Phase::verify);
   run.report.source = co_await run.glance(run.source);
   run.report.destination = co_await run.glance(run.destination);
-  Error told(ErrorId::undecided,
-             fmt::format("post-copy did not complete: {} (source: {}; destination: {})",
-                         failure.message, describe(run.report.source),
-                         describe(run.report.destination)));
+  Error told(
+      ErrorId::undecided,
+      fmt::format("post-copy did not complete: {} (source: {}; destination: {})", failure.message,
+                  describe(run.report.source), describe(run.report.destination)));
   told.remedy =
       "The guest's memory is on both hosts: destroy neither. When the network is back, repeat the "
       "same command with --postcopy-resume.";
@@ -239,6 +245,10 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
   }
   if (failure.reply_lost) {
     run.notice("the answer of the destination was lost; asking it again");
+  } else {
+    // It answered, so it is not about to start the guest; an incoming guest still there is ended.
+    const Sighting first = co_await run.look(run.destination);
+    if (still_incoming(first)) co_await end_incoming(run, Cookie());
   }
   const Sighting seen = co_await wait_for_destination(run);
   run.report.destination = seen;
@@ -297,9 +307,9 @@ void judge_arrival(Run& run) {
     told.remedy = "Decide which copy is the good one and destroy the other at once.";
     close_verdict(run, Whereabouts::undecided, std::move(told));
   } else if (there.known() && !there.active() && !offline) {
-    Error told(ErrorId::guest_lost,
-               fmt::format("the destination started the guest, but now it is {} there",
-                           describe(there)));
+    Error told(
+        ErrorId::guest_lost,
+        fmt::format("the destination started the guest, but now it is {} there", describe(there)));
     close_verdict(run, Whereabouts::lost, std::move(told).at(Side::destination));
   } else if (!there.known()) {
     run.note(fmt::format("the destination {}", describe(there)));
@@ -309,8 +319,8 @@ void judge_arrival(Run& run) {
   }
   if (run.report.error || (here.known() && !here.active())) return;
   if (run.plan.kind == Kind::managed || here.active()) {
-    Error told(ErrorId::leftover, fmt::format("the guest moved, but the source's copy is {}",
-                                              describe(here)));
+    Error told(ErrorId::leftover,
+               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
     run.report.error = std::move(told).at(Side::source).in("confirm");
   }
 }

@@ -19,23 +19,28 @@ class Attendant {
     while (!copy_.over) {
       co_await wait(pause);
       pause = run_.engine.options.poll;
-      if (copy_.ended && !told_finish_) {
-        told_finish_ = true;
-        run_.engine.observer.phase(Phase::finish);
-      }
+      tell_finish();
       if (copy_.over) break;
       co_await look_at_statistics();
       if (!copy_.ended) co_await act();
     }
+    tell_finish();
   }
 
  private:
   Host& source() { return *run_.source.host; }
   Micros now() const { return run_.engine.clock.now(); }
 
+  // Told here and not where it happens: there, nothing may come between Perform and Finish.
+  void tell_finish() {
+    if (!copy_.finishing || told_finish_) return;
+    told_finish_ = true;
+    run_.engine.observer.phase(Phase::finish);
+  }
+
   Task<> subscribe() {
-    subscription_ = co_await source().subscribe(
-        run_.plan.domain, [this](const DomainEvent& event) { heard(event); });
+    subscription_ = co_await source().subscribe(run_.plan.domain,
+                                                [this](const DomainEvent& event) { heard(event); });
   }
 
   // Until something changed, the user wants to stop, or `pause` has passed.
@@ -45,9 +50,7 @@ class Attendant {
     Task<> timer = run_.engine.clock.sleep(pause);
     co_await first_of(std::move(change), std::move(timer));
   }
-  Task<> change_or_stop() {
-    co_await first_of(copy_.changed.wait(), run_.engine.stop.wait());
-  }
+  Task<> change_or_stop() { co_await first_of(copy_.changed.wait(), run_.engine.stop.wait()); }
 
   void heard(const DomainEvent& event) {
     run_.engine.observer.event(Side::source, event);
@@ -69,16 +72,19 @@ class Attendant {
   }
 
   Task<> act() {
-    if (run_.engine.stop.requested()) co_await abort_for(run_.engine.stop.why());
-    else if (stands_still_too_long()) co_await abort_for("the guest stood still for too long");
-    else if (timeout_passed()) co_await time_out();
-    else if (run_.plan.postcopy_after_precopy && iteration_ >= 2) co_await go_postcopy();
+    if (run_.engine.stop.requested())
+      co_await abort_for(run_.engine.stop.why());
+    else if (stands_still_too_long())
+      co_await abort_for("the guest stood still for too long");
+    else if (timeout_passed())
+      co_await time_out();
+    else if (run_.plan.postcopy_after_precopy && iteration_ >= 2)
+      co_await go_postcopy();
     if (run_.engine.stop.times() > asked_to_stop_) tell_what_is_waited_for();
   }
 
   bool stands_still_too_long() const {
-    return copy_.stopped_at && !copy_.postcopy &&
-           now() - *copy_.stopped_at > run_.plan.max_freeze;
+    return copy_.stopped_at && !copy_.postcopy && now() - *copy_.stopped_at > run_.plan.max_freeze;
   }
   bool timeout_passed() const {
     return run_.plan.timeout && !timed_out_ && now() - began_ >= run_.plan.timeout->after;
@@ -92,7 +98,8 @@ class Attendant {
     Task<> asked = source().abort_job(run_.plan.domain, false);
     const auto done = co_await settle(std::move(asked));
     copy_.aborted = done.has_value();
-    if (done) run_.notice(fmt::format("{}: the source was asked to abort", why));
+    if (done)
+      run_.notice(fmt::format("{}: the source was asked to abort", why));
     else if (!refusal_told_)
       run_.notice(fmt::format("{}; the source does not abort yet: {}", why, done.error().message));
     refusal_told_ = !done;
@@ -112,9 +119,16 @@ class Attendant {
     const auto seconds = static_cast<double>(run_.plan.timeout->after.count()) / 1e6;
     const std::string why = fmt::format("the timeout of {:g} s has passed", seconds);
     switch (run_.plan.timeout->action) {
-      case TimeoutAction::abort: timed_out_ = false; co_await abort_for(why); break;
-      case TimeoutAction::suspend: co_await suspend(why); break;
-      case TimeoutAction::postcopy: co_await go_postcopy(); break;
+      case TimeoutAction::abort:
+        timed_out_ = false;
+        co_await abort_for(why);
+        break;
+      case TimeoutAction::suspend:
+        co_await suspend(why);
+        break;
+      case TimeoutAction::postcopy:
+        co_await go_postcopy();
+        break;
     }
   }
 
@@ -125,8 +139,8 @@ class Attendant {
       run_.suspended_by_us = true;
       run_.notice(why + ": the guest was suspended, so that the copy can end");
     } else {
-      run_.notice(fmt::format("{}, but the guest could not be suspended: {}", why,
-                              done.error().message));
+      run_.notice(
+          fmt::format("{}, but the guest could not be suspended: {}", why, done.error().message));
     }
   }
 
@@ -135,7 +149,8 @@ class Attendant {
     Task<> asked = source().start_postcopy(run_.plan.domain);
     const auto done = co_await settle(std::move(asked));
     postcopy_asked_ = done.has_value();
-    if (done) run_.notice("switching to post-copy");
+    if (done)
+      run_.notice("switching to post-copy");
     else if (!refusal_told_)
       run_.notice(fmt::format("post-copy could not be started: {}", done.error().message));
     refusal_told_ = !done;

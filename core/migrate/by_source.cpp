@@ -60,8 +60,8 @@ Error explain(Run& run, Error failure) {
 void judge(Run& run, Error failure) {
   const Sighting& here = run.report.source;
   const Sighting& there = run.report.destination;
-  const std::string seen = fmt::format("source: {}; destination: {}", describe(here),
-                                       describe(there));
+  const std::string seen =
+      fmt::format("source: {}; destination: {}", describe(here), describe(there));
   if (here.seen == Seen::running && there.seen == Seen::running) {
     Error told(ErrorId::undecided, fmt::format("the guest runs on BOTH hosts ({})", seen));
     told.remedy = "Decide which copy is the good one and destroy the other at once.";
@@ -74,15 +74,18 @@ void judge(Run& run, Error failure) {
     run.report.where = Whereabouts::destination;
     run.note(failure.message);
     if (here.active())
-      run.report.error = Error(ErrorId::leftover, "the guest moved, but a paused copy is left on "
-                                                  "the source").at(Side::source);
+      run.report.error = Error(ErrorId::leftover,
+                               "the guest moved, but a paused copy is left on "
+                               "the source")
+                             .at(Side::source);
   } else if (run.plan.flags.has(Flag::offline) && here.seen == Seen::inactive) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
   } else {
     Error told(ErrorId::undecided,
                fmt::format("{}; in a peer-to-peer migration only the source's daemon knows more "
-                           "({})", failure.message, seen));
+                           "({})",
+                           failure.message, seen));
     run.report.where = Whereabouts::undecided;
     run.report.error = std::move(told).at(Side::source).in("perform");
   }

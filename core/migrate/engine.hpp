@@ -71,7 +71,7 @@ struct Report {
 };
 
 struct EngineOptions {
-  Micros poll = std::chrono::milliseconds(500);       ///< between two looks at the statistics
+  Micros poll = std::chrono::milliseconds(500);        ///< between two looks at the statistics
   Micros first_poll = std::chrono::milliseconds(100);  ///< after the copy began
   Micros reconnect_for = std::chrono::seconds(30);     ///< how long a lost host is tried again
   Micros reconnect_pause = std::chrono::seconds(1);

@@ -28,10 +28,10 @@ Task<Begun> old_begin(Run& run) {
 // Begin, and the guest's state in the same flight. A guest that is paused stays paused there.
 Task<Begun> begin(Run& run, const PhaseCall& call) {
   run.enter(Phase::begin);
-  Task<Begun> asked = has_begin_and_confirm(run.plan.protocol) ? run.source.host->begin(call)
-                                                               : old_begin(run);
-  auto [begun, status] = co_await both(settle(std::move(asked)),
-                                       settle(run.source.host->status(run.plan.domain)));
+  Task<Begun> asked =
+      has_begin_and_confirm(run.plan.protocol) ? run.source.host->begin(call) : old_begin(run);
+  auto [begun, status] =
+      co_await both(settle(std::move(asked)), settle(run.source.host->status(run.plan.domain)));
   if (!begun) throw std::move(begun).error().at(Side::source).in("begin");
   if (status) run.found(*status);
   co_return *std::move(begun);
@@ -57,7 +57,7 @@ Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish
   if (*out.performed) {
     Task<Finished> finishing = go(**out.performed, Verdict::completed);
     run.mark(Phase::finish);
-    copy.ended = true;
+    copy.ended = copy.finishing = true;
     copy.changed.notify();
     out.finished = co_await settle(std::move(finishing));
   }
@@ -131,8 +131,10 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, const P
   if (!*out.performed) {
     Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
     run.abort_why = copy.aborted ? copy.abort_why : "";
-    if (failure.reply_lost) co_await after_lost_perform(run, std::move(failure), ready.cookie);
-    else co_await bring_home(run, std::move(failure), true, Cookie{}, false);
+    if (failure.reply_lost)
+      co_await after_lost_perform(run, std::move(failure), ready.cookie);
+    else
+      co_await bring_home(run, std::move(failure), true, Cookie{}, false);
     co_return;
   }
   run.postcopy = copy.postcopy;
@@ -167,8 +169,10 @@ Task<> run_managed(Run& run) {
   Copy copy(ex);
   std::unique_ptr<Witness> witness;
   Switched out;
-  if (run.plan.flags.has(Flag::offline)) out = co_await finish_offline(run);
-  else out = co_await perform_and_finish(run, copy, ready->cookie, witness);
+  if (run.plan.flags.has(Flag::offline))
+    out = co_await finish_offline(run);
+  else
+    out = co_await perform_and_finish(run, copy, ready->cookie, witness);
   co_await conclude(run, out, copy, begun, *ready, witness.get());
 }
 

@@ -15,10 +15,14 @@ std::string_view name(Phase phase) {
 std::string describe(const Sighting& s) {
   using Seen = Sighting::Seen;
   switch (s.seen) {
-    case Seen::not_asked: return "not asked";
-    case Seen::unreachable: return fmt::format("could not be asked ({})", s.trouble);
-    case Seen::absent: return "not there";
-    default: return fmt::format("{} ({})", state_text(s.status.state), reason_text(s.status));
+    case Seen::not_asked:
+      return "not asked";
+    case Seen::unreachable:
+      return fmt::format("could not be asked ({})", s.trouble);
+    case Seen::absent:
+      return "not there";
+    default:
+      return fmt::format("{} ({})", state_text(s.status.state), reason_text(s.status));
   }
 }
 
@@ -49,8 +53,8 @@ void Run::leave() {
 
 void Run::check_stop() const {
   if (!engine.stop.requested()) return;
-  throw Error(ErrorId::cancelled, fmt::format("{}: stopped before the guest was touched",
-                                              engine.stop.why()));
+  throw Error(ErrorId::cancelled,
+              fmt::format("{}: stopped before the guest was touched", engine.stop.why()));
 }
 
 PhaseCall Run::source_call() const {
@@ -85,8 +89,10 @@ Task<> Run::reconnect(Endpoint& end) {
 static Sighting seen_as(const DomainStatus& status) {
   using Seen = Sighting::Seen;
   Sighting s{.seen = Seen::inactive, .status = status, .trouble = {}};
-  if (status.runs()) s.seen = Seen::running;
-  else if (status.active()) s.seen = Seen::paused;
+  if (status.runs())
+    s.seen = Seen::running;
+  else if (status.active())
+    s.seen = Seen::paused;
   return s;
 }
 
@@ -116,8 +122,10 @@ Task<Sighting> Run::glance(Endpoint& end) {
 }
 
 static Task<> run_all(Run& run) {
-  if (run.plan.kind == Kind::managed) co_await run_managed(run);
-  else co_await run_by_source(run);
+  if (run.plan.kind == Kind::managed)
+    co_await run_managed(run);
+  else
+    co_await run_by_source(run);
 }
 
 Task<Report> migrate(Engine engine, Plan plan, Endpoint& source, Endpoint& destination) {

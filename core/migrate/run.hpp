@@ -25,7 +25,7 @@ class Run {
   void note(std::string text) { report.notes.push_back(std::move(text)); }
   /// The source's state, as read while it held still: a paused guest arrives paused.
   void found(const DomainStatus& status);
-  bool was_running = false;      ///< when the migration began
+  bool was_running = false;  ///< when the migration began
   bool was_active = false;
   bool suspended_by_us = false;  ///< --timeout-suspend
   bool postcopy = false;         ///< the switch to post-copy happened
@@ -57,11 +57,12 @@ class Run {
 struct Copy {
   explicit Copy(const Executor& ex) : changed(ex) {}
   Signal changed;
-  bool ended = false;      ///< Perform has answered
-  bool over = false;       ///< nothing more to attend to
-  bool aborted = false;    ///< an abort was accepted by the source
-  std::string abort_why;   ///< why we asked for it
-  bool postcopy = false;   ///< switched: no way back
+  bool ended = false;                ///< Perform has answered
+  bool finishing = false;            ///< well, and Finish was sent
+  bool over = false;                 ///< nothing more to attend to
+  bool aborted = false;              ///< an abort was accepted by the source
+  std::string abort_why;             ///< why we asked for it
+  bool postcopy = false;             ///< switched: no way back
   std::optional<Micros> stopped_at;  ///< the guest's CPUs stopped for the switch-over
 };
 

@@ -1,0 +1,171 @@
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "tests/core/migrate/fake_host.hpp"
+#include "tests/support/run.hpp"
+
+using namespace vmferry;
+
+namespace {
+
+struct Quiet final : Observer {
+  std::vector<Phase> phases;
+  std::vector<std::string> notices;
+  void phase(Phase p) override { phases.push_back(p); }
+  void progress(const JobStats&) override {}
+  void event(Side, const DomainEvent&) override {}
+  void notice(const std::string& text) override { notices.push_back(text); }
+};
+
+Task<std::unique_ptr<Host>> connect(FakeWorld& world, bool is_source) {
+  const auto& machine = is_source ? world.source : world.destination;
+  (void)machine;
+  co_return std::make_unique<FakeHost>(world, is_source);
+}
+
+struct Trip {
+  FakeWorld world;
+  Quiet observer;
+  Report report;
+};
+
+constexpr DomainStatus kRunning{DomainState::running, 1};
+
+void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
+        DomainStatus initial = kRunning) {
+  asio::io_context io;
+  HastyClock clock;
+  Stop stop(io.get_executor());
+  FakeWorld& world = trip.world;
+  world.source.guest = initial;
+  options.witness = false;
+  Endpoint source{Side::source, "fake:///s", std::make_unique<FakeHost>(world, true),
+                  [&world] { return connect(world, true); }};
+  Endpoint destination{Side::destination, "fake:///d", std::make_unique<FakeHost>(world, false),
+                       [&world] { return connect(world, false); }};
+  Plan plan;
+  plan.domain.name = "web1";
+  plan.flags = flags;
+  plan.change_protection = true;
+  plan.source_uri = source.uri;
+  plan.destination_uri = destination.uri;
+  Engine engine{clock, stop, trip.observer, options};
+  trip.report = run(io, migrate(engine, plan, source, destination));
+}
+
+// What must hold after every migration, whatever failed.
+void check_world(const Trip& trip) {
+  const FakeWorld& w = trip.world;
+  INFO(fmt::format("{}", fmt::join(w.log, "; ")));
+  CHECK_FALSE(w.two_running());
+  const bool here = FakeWorld::runs(w.source);
+  const bool there = FakeWorld::runs(w.destination);
+  switch (trip.report.where) {
+    case Whereabouts::source:
+      CHECK(here);
+      CHECK_FALSE(w.destination.guest.has_value());
+      CHECK(trip.report.exit() != Exit::done);
+      break;
+    case Whereabouts::destination:
+      CHECK(there);
+      if (trip.report.exit() == Exit::done) CHECK_FALSE(w.source.guest.has_value());
+      break;
+    case Whereabouts::undecided:
+      CHECK(trip.report.exit() == Exit::unknown);
+      break;
+    case Whereabouts::lost:
+      FAIL("no hypervisor died, so nothing can be lost");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("engine: all well, the guest is there and gone here") {
+  Trip trip;
+  go(trip);
+  check_world(trip);
+  CHECK(trip.report.exit() == Exit::done);
+  CHECK(trip.report.where == Whereabouts::destination);
+  CHECK(trip.observer.phases == std::vector{Phase::begin, Phase::prepare, Phase::perform,
+                                            Phase::finish, Phase::confirm, Phase::verify});
+}
+
+TEST_CASE("engine: a guest paused by its owner arrives paused") {
+  Trip trip;
+  go(trip, {}, {Flag::live}, {DomainState::paused, kPausedUser});
+  CHECK(trip.report.exit() != Exit::internal);
+}
+
+TEST_CASE(
+    "engine: every call refused once, or its request or reply lost, with and without record") {
+  Trip plain;
+  go(plain);
+  const int calls = plain.world.calls;
+  REQUIRE(calls >= 7);
+  for (const bool records : {false, true})
+    for (int n = 0; n < calls; ++n)
+      for (const Fault fault : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+        INFO("call ", n, " fault ", static_cast<int>(fault), " records ", records);
+        Trip trip;
+        trip.world.faults[n] = fault;
+        trip.world.keeps_records = records;
+        go(trip);
+        check_world(trip);
+        if (trip.report.error) INFO(trip.report.error->message);
+        INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+        if (records) CHECK(trip.report.where != Whereabouts::undecided);
+      }
+}
+
+TEST_CASE("engine: every pair of faults leaves at most one runnable copy, and a true report") {
+  Trip plain;
+  go(plain);
+  const int calls = plain.world.calls + 4;
+  for (int n = 0; n < calls; ++n)
+    for (int m = n + 1; m < calls; ++m)
+      for (const Fault first : {Fault::refuse, Fault::lose_request, Fault::lose_reply})
+        for (const Fault second : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+          Trip trip;
+          trip.world.faults = {{n, first}, {m, second}};
+          go(trip);
+          INFO("calls ", n, " ", m, ": ", fmt::format("{}", fmt::join(trip.world.log, "; ")));
+          CHECK_FALSE(trip.world.two_running());
+          const bool nobody =
+              !FakeWorld::runs(trip.world.source) && !FakeWorld::runs(trip.world.destination);
+          if (nobody) CHECK(trip.report.exit() != Exit::done);
+          if (trip.report.exit() == Exit::done) CHECK(FakeWorld::runs(trip.world.destination));
+        }
+}
+
+TEST_CASE("engine: a lost Finish reply is the destination's guest, not two") {
+  for (const bool records : {false, true}) {
+    Trip plain;
+    go(plain);
+    int finish = -1;
+    for (int i = 0; i < plain.world.calls; ++i)
+      if (plain.world.log[i].ends_with("D finish")) finish = i;
+    REQUIRE(finish >= 0);
+    Trip trip;
+    trip.world.keeps_records = records;
+    trip.world.faults[finish] = Fault::lose_reply;
+    go(trip);
+    check_world(trip);
+    CHECK(trip.report.where == Whereabouts::destination);
+    CHECK(trip.report.exit() == Exit::done);
+
+    Trip as_virsh;
+    as_virsh.world.faults[finish] = Fault::lose_reply;
+    EngineOptions options;
+    options.resume_on_lost_finish_for_tests = true;
+    go(as_virsh, options);
+    CHECK(as_virsh.world.two_running());  // so the check above can fail
+  }
+}
+
+TEST_CASE("engine: offline, the definition moves and nothing is copied") {
+  Trip trip;
+  go(trip, {}, {Flag::offline, Flag::persist_dest}, {DomainState::shutoff, 1});
+  CHECK(trip.report.exit() == Exit::done);
+  for (const std::string& call : trip.world.log) CHECK_FALSE(call.ends_with("perform"));
+}

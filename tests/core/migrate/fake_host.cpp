@@ -1,0 +1,148 @@
+#include "tests/core/migrate/fake_host.hpp"
+
+#include <fmt/format.h>
+#include <asio/post.hpp>
+
+namespace vmferry {
+
+Task<> HastyClock::sleep(Micros duration) {
+  const auto ex = co_await asio::this_coro::executor;
+  // Others get their turn first, so that time does not pass while something can still happen.
+  for (int i = 0; i < 50; ++i) co_await asio::post(ex, asio::use_awaitable);
+  now_ += duration;
+}
+
+static const Cookie kCookie(8, std::byte{7});
+
+FakeHost::~FakeHost() { FakeHost::lose(); }
+
+void FakeHost::lose() {
+  lost_ = true;
+  auto& m = machine();
+  const bool incoming = m.guest && m.guest->state == DomainState::paused &&
+                        m.guest->reason == kPausedMigration && !m.executed;
+  if (prepared_here_ && incoming) m.guest.reset();
+  prepared_here_ = false;
+}
+
+Fault FakeHost::before(const char* what) {
+  if (lost_) throw Error(ErrorId::connect_lost, "the connection is gone");
+  const int n = world_.calls++;
+  world_.log.push_back(fmt::format("{} {} {}", n, is_source_ ? "S" : "D", what));
+  const auto it = world_.faults.find(n);
+  const Fault fault = it == world_.faults.end() ? Fault::none : it->second;
+  if (fault == Fault::refuse) throw Error(ErrorId::remote, fmt::format("{} refused", what));
+  if (fault == Fault::lose_request) after(Fault::lose_reply, what);
+  return fault;
+}
+
+void FakeHost::after(Fault fault, const char* what) {
+  if (fault != Fault::lose_reply) return;
+  lose();
+  Error error(ErrorId::connect_lost, fmt::format("connection lost in {}", what));
+  error.reply_lost = true;
+  throw error;
+}
+
+Task<HostFeatures> FakeHost::features() {
+  HostFeatures f;
+  f.v3 = f.v3_params = f.p2p = f.offline = f.change_protection = true;
+  co_return f;
+}
+
+Task<DomainStatus> FakeHost::status(const DomainRef&) {
+  const Fault fault = before("status");
+  after(fault, "status");
+  if (!machine().guest) throw Error(ErrorId::no_domain, "no domain");
+  co_return *machine().guest;
+}
+
+Task<> FakeHost::undefine(const DomainRef&, std::uint32_t) {
+  machine().persistent = false;
+  if (machine().guest && !machine().guest->active()) machine().guest.reset();
+  co_return;
+}
+
+Task<> FakeHost::suspend(const DomainRef&) {
+  machine().guest = DomainStatus{DomainState::paused, kPausedUser};
+  co_return;
+}
+
+Task<> FakeHost::resume(const DomainRef&) {
+  const Fault fault = before("resume");
+  machine().guest = DomainStatus{DomainState::running, 5};
+  machine().executed = true;
+  after(fault, "resume");
+  co_return;
+}
+
+Task<> FakeHost::destroy(const DomainRef&, std::uint32_t) {
+  const Fault fault = before("destroy");
+  machine().guest.reset();
+  after(fault, "destroy");
+  co_return;
+}
+
+Task<std::unique_ptr<Subscription>> FakeHost::subscribe(const DomainRef&, OnEvent) {
+  throw Error(ErrorId::unsupported, "no events here");
+  co_return nullptr;
+}
+
+Task<Begun> FakeHost::begin(const PhaseCall&) {
+  const Fault fault = before("begin");
+  machine().job = true;
+  after(fault, "begin");
+  co_return Begun{kCookie, "<domain/>"};
+}
+
+Task<Prepared> FakeHost::prepare(const PhaseCall&, const Cookie& cookie) {
+  const Fault fault = before("prepare");
+  if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
+  machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  prepared_here_ = true;
+  after(fault, "prepare");
+  co_return Prepared{kCookie, "tcp:there:49152"};
+}
+
+Task<Cookie> FakeHost::perform(const PhaseCall&, const Cookie& cookie, std::optional<std::string>) {
+  const Fault fault = before("perform");
+  if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
+  if (!world_.destination.guest) throw Error(ErrorId::remote, "nobody listens");
+  machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  after(fault, "perform");
+  co_return kCookie;
+}
+
+Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie&, Verdict verdict) {
+  const Fault fault = before(verdict == Verdict::completed ? "finish" : "finish-cancelled");
+  auto& m = machine();
+  const bool offline = call.flags.has(Flag::offline);
+  if (verdict == Verdict::cancelled || (!m.guest && !offline)) {
+    m.guest.reset();
+    after(fault, "finish");
+    throw Error(ErrorId::remote, "migration successfully aborted");
+  }
+  m.guest = DomainStatus{offline ? DomainState::shutoff : DomainState::running, kRunningMigrated};
+  m.executed = !offline;
+  after(fault, "finish");
+  co_return Finished{call.domain, kCookie};
+}
+
+Task<> FakeHost::confirm(const PhaseCall&, const Cookie&, Verdict verdict) {
+  const Fault fault = before(verdict == Verdict::completed ? "confirm" : "confirm-cancelled");
+  auto& m = machine();
+  m.job = false;
+  if (verdict == Verdict::completed)
+    m.guest.reset();
+  else if (m.guest && m.guest->state == DomainState::paused)
+    m.guest = DomainStatus{DomainState::running, kRunningMigrationCanceled};
+  after(fault, "confirm");
+  co_return;
+}
+
+Task<std::optional<bool>> FakeHost::ever_started(const DomainRef&, const Cookie&) {
+  if (!world_.keeps_records) co_return std::nullopt;
+  co_return machine().executed;
+}
+
+}  // namespace vmferry
