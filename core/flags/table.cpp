@@ -233,6 +233,15 @@ std::string flags_text(FlagSet flags) {
   return out.empty() ? "0" : out;
 }
 
+bool among(std::string_view words, std::string_view word) {
+  while (!words.empty()) {
+    const std::size_t space = std::min(words.find(' '), words.size());
+    if (words.substr(0, space) == word) return true;
+    words.remove_prefix(std::min(space + 1, words.size()));
+  }
+  return false;
+}
+
 std::span<const Opt> legacy_positionals() { return kLegacy; }
 
 }  // namespace vmferry

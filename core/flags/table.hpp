@@ -150,6 +150,9 @@ std::string option_text(Opt o);  ///< "--live"
 /// The flags' names joined by " | ", or "0".
 std::string flags_text(FlagSet flags);
 
+/// Whether a space-separated list of words holds that word.
+bool among(std::string_view words, std::string_view word);
+
 /// `virsh migrate` takes these without a name too, in this order after domain and desturi.
 std::span<const Opt> legacy_positionals();
 

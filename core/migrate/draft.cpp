@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/flags/rules.hpp"
+
 namespace vmferry {
 
 namespace {
@@ -22,15 +24,6 @@ Result<std::int64_t> parse_number(const OptRow& r, std::string_view text) {
   if (ec == std::errc::result_out_of_range || value < r.min || value > r.max)
     return usage(fmt::format("--{}: {} is not within {} to {}", r.option, text, r.min, r.max));
   return value;
-}
-
-bool among(std::string_view words, std::string_view word) {
-  while (!words.empty()) {
-    const std::size_t space = std::min(words.find(' '), words.size());
-    if (words.substr(0, space) == word) return true;
-    words.remove_prefix(std::min(space + 1, words.size()));
-  }
-  return false;
 }
 
 Result<> add_list(const OptRow& r, std::string_view text, Params& params) {
@@ -107,7 +100,9 @@ Result<> Draft::set(Opt option, std::string_view value) {
 }
 
 std::vector<Objection> Draft::objections() const {
-  return check_relations(chosen_, chosen_.yes(Opt::strict), Source::command);
+  std::vector<Objection> out = check_relations(chosen_, chosen_.yes(Opt::strict), Source::command);
+  for (Objection& o : check_methods(chosen_, params_, Source::command)) out.push_back(std::move(o));
+  return out;
 }
 
 Result<Request> Draft::request() const {
