@@ -14,6 +14,7 @@ class Signal {
   explicit Signal(const Executor& ex) : timer_(ex, asio::steady_timer::time_point::max()) {}
   Task<> wait();
   void notify() { timer_.cancel(); }
+  Executor executor() { return timer_.get_executor(); }
 
  private:
   asio::steady_timer timer_;

@@ -1,0 +1,73 @@
+#pragma once
+#include <map>
+#include <optional>
+
+#include "core/drivers/remote/remote.hpp"
+#include "core/rpc/client.hpp"
+
+namespace vmferry {
+
+/// Host over the RPC client: names the arguments, calls, translates.
+class RemoteHost final : public Host {
+ public:
+  explicit RemoteHost(std::unique_ptr<rpc::Client> client);
+  ~RemoteHost() override;
+
+  Task<HostFeatures> features() override;
+  Task<HostIdentity> identity() override;
+  Task<std::string> capabilities() override;
+  Task<std::string> domain_capabilities(std::string emulator, std::string arch, std::string machine,
+                                        std::string virttype) override;
+  Task<NodeInfo> node_info() override;
+  Task<std::uint64_t> free_memory() override;
+  Task<> close() override;
+  bool lost() const override { return client_->dead(); }
+
+  Task<DomainRef> find(std::string name_id_or_uuid) override;
+  Task<std::vector<ListedDomain>> list(bool active, bool inactive) override;
+  Task<DomainStatus> status(const DomainRef& domain) override;
+  Task<DomainInfo> info(const DomainRef& domain) override;
+  Task<bool> is_persistent(const DomainRef& domain) override;
+  Task<bool> autostart(const DomainRef& domain) override;
+  Task<std::string> dump_xml(const DomainRef& domain, std::uint32_t xml_flags) override;
+  Task<DomainRef> define(std::string xml, DefineFlags flags) override;
+  Task<> undefine(const DomainRef& domain, std::uint32_t flags) override;
+  Task<> start(const DomainRef& domain, std::uint32_t flags) override;
+  Task<> suspend(const DomainRef& domain) override;
+  Task<> resume(const DomainRef& domain) override;
+  Task<> shutdown(const DomainRef& domain) override;
+  Task<> destroy(const DomainRef& domain, std::uint32_t flags) override;
+
+  Task<JobStats> job_stats(const DomainRef& domain, bool completed, bool keep) override;
+  Task<> abort_job(const DomainRef& domain, bool postcopy) override;
+  Task<> set_max_downtime(const DomainRef& domain, std::uint64_t ms) override;
+  Task<std::uint64_t> max_downtime(const DomainRef& domain) override;
+  Task<> set_max_speed(const DomainRef& domain, std::uint64_t mib_per_s, bool postcopy) override;
+  Task<std::uint64_t> max_speed(const DomainRef& domain, bool postcopy) override;
+  Task<> set_compression_cache(const DomainRef& domain, std::uint64_t bytes) override;
+  Task<std::uint64_t> compression_cache(const DomainRef& domain) override;
+  Task<> start_postcopy(const DomainRef& domain) override;
+  Task<std::unique_ptr<Subscription>> subscribe(const DomainRef& domain, OnEvent on) override;
+
+  Task<Begun> begin(const PhaseCall& call) override;
+  Task<Prepared> prepare(const PhaseCall& call, const Cookie& cookie) override;
+  Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
+                       std::optional<std::string> dconnuri) override;
+  Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  ReadyFinish ready_finish(const PhaseCall& call) override;
+
+ private:
+  struct Events;  // who listens to which callback
+  class Registration;
+  Task<bool> supports(std::int32_t feature);
+  Task<JobStats> old_job_stats(const DomainRef& domain);
+  Task<std::int32_t> register_event(std::int32_t event_id, const DomainRef& domain);
+
+  std::unique_ptr<rpc::Client> client_;
+  std::shared_ptr<Events> events_;
+  std::optional<HostFeatures> features_;
+  std::optional<HostIdentity> identity_;
+};
+
+}  // namespace vmferry

@@ -1,0 +1,275 @@
+#include "core/rpc/client.hpp"
+
+#include <array>
+#include <asio/co_spawn.hpp>
+#include <deque>
+#include <map>
+
+#include "core/async/race.hpp"
+#include "core/async/signal.hpp"
+#include "core/base/text.hpp"
+
+namespace vmferry::rpc {
+
+struct Client::Pending {
+  explicit Pending(const Executor& ex) : changed(ex) {}
+  Signal changed;
+  std::optional<Packet> reply;
+  bool written = false;  // the request may have reached the peer
+};
+
+// What the loops and the calls share. It outlives the Client while a loop is still winding up.
+struct Client::Link {
+  Link(std::unique_ptr<Stream> s, Clock& c, const Executor& ex, ClientOptions o)
+      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex) {}
+
+  struct Outgoing {
+    Bytes bytes;
+    std::uint32_t serial;  // 0: nobody waits for an answer
+  };
+
+  std::unique_ptr<Stream> stream;
+  Clock& clock;
+  ClientOptions options;
+  std::map<std::uint32_t, Pending*> pending;
+  std::deque<Outgoing> outbox;
+  Signal outbox_changed;
+  Signal place_free;
+  std::uint32_t serial = 0;
+  std::optional<Error> dead;
+  Micros heard{};  // when anything last came in
+  OnEvent on_event;
+  bool pinging = false;
+
+  void send(const Header& header, std::span<const std::byte> payload) {
+    outbox.push_back({value_or_throw(pack(header, payload)), header.serial});
+    outbox_changed.notify();
+  }
+
+  void die(Error why) {
+    if (dead) return;
+    if (why.id != ErrorId::connect_protocol && why.id != ErrorId::protocol &&
+        why.id != ErrorId::connect_lost)
+      why = Error(ErrorId::connect_lost, why.message);
+    dead = std::move(why);
+    stream->close();
+    for (auto& [number, call] : pending) call->changed.notify();
+    outbox_changed.notify();
+    place_free.notify();
+  }
+
+  // Keepalive is a program of its own; a stream's packets and late replies have no one here.
+  void route(Packet packet) {
+    const Header& h = packet.header;
+    if (h.program == proto::kKeepaliveProgram) {
+      if (h.procedure == proto::kPing) send(keepalive(proto::kPong), {});
+      return;
+    }
+    if (h.type == Type::message && on_event) on_event(h.procedure, packet.payload);
+    if (h.type != Type::reply) return;
+    const auto it = pending.find(h.serial);
+    if (it == pending.end()) return;
+    it->second->reply = std::move(packet);
+    it->second->changed.notify();
+  }
+
+  static Header keepalive(std::int32_t procedure) {
+    Header h;
+    h.program = proto::kKeepaliveProgram;
+    h.procedure = procedure;
+    h.type = Type::message;
+    return h;
+  }
+};
+
+// A call's place among those under way, given back however the call ends.
+struct Client::InFlight {
+  InFlight(std::shared_ptr<Link> l, std::uint32_t s, Pending& p) : link(std::move(l)), serial(s) {
+    link->pending.emplace(serial, &p);
+  }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+  ~InFlight() {
+    link->pending.erase(serial);
+    link->place_free.notify();
+  }
+  std::shared_ptr<Link> link;
+  std::uint32_t serial;
+};
+
+Client::Client(std::unique_ptr<Stream> stream, Clock& clock, const Executor& ex,
+               ClientOptions options)
+    : link_(std::make_shared<Link>(std::move(stream), clock, ex, options)) {
+  link_->heard = clock.now();
+  // Each loop reports its end by making the link dead; nobody else waits for it.
+  const auto over = [link = link_](const std::exception_ptr& e) {
+    if (!e) return;
+    try {
+      std::rethrow_exception(e);
+    } catch (...) {
+      link->die(current_error());
+    }
+  };
+  asio::co_spawn(ex, read_loop(link_), over);
+  asio::co_spawn(ex, write_loop(link_), over);
+}
+
+Client::~Client() {
+  link_->on_event = nullptr;
+  link_->die(Error(ErrorId::connect_lost, "the connection was closed"));
+}
+
+bool Client::dead() const { return link_->dead.has_value(); }
+void Client::on_event(OnEvent handler) { link_->on_event = std::move(handler); }
+
+void Client::start_keepalive() {
+  if (link_->pinging || link_->options.keepalive_interval == Micros(0)) return;
+  link_->pinging = true;
+  const auto over = [link = link_](const std::exception_ptr&) { link->pinging = false; };
+  asio::co_spawn(link_->place_free.executor(), ping_loop(link_), over);
+}
+
+Task<> Client::read_loop(std::shared_ptr<Link> link) {
+  std::array<std::byte, 65536> buffer;
+  Assembler assembler;
+  while (!link->dead) {
+    const std::size_t n = co_await link->stream->read_some(buffer);
+    if (n == 0) {
+      const std::string why = link->stream->explain_end();
+      throw Error(ErrorId::connect_lost, why.empty() ? "the peer closed the connection" : why);
+    }
+    link->heard = link->clock.now();
+    assembler.feed(std::span(buffer).first(n));
+    for (;;) {
+      std::optional<Packet> packet = value_or_throw(assembler.next());
+      if (!packet) break;
+      link->route(*std::move(packet));
+    }
+  }
+}
+
+Task<> Client::write_loop(std::shared_ptr<Link> link) {
+  while (!link->dead) {
+    if (link->outbox.empty()) {
+      co_await link->outbox_changed.wait();
+      continue;
+    }
+    const Link::Outgoing next = std::move(link->outbox.front());
+    link->outbox.pop_front();
+    if (const auto it = link->pending.find(next.serial); it != link->pending.end())
+      it->second->written = true;
+    co_await link->stream->write_all(next.bytes);
+  }
+}
+
+Task<> Client::ping_loop(std::shared_ptr<Link> link) {
+  const Micros interval = link->options.keepalive_interval;
+  const Micros limit = interval * (link->options.keepalive_count + 1);
+  while (!link->dead) {
+    co_await link->clock.sleep(interval);
+    const Micros silence = link->clock.now() - link->heard;
+    if (silence >= limit) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silence).count();
+      link->die(Error(ErrorId::connect_lost,
+                      "the host gave no sign of life for " + std::to_string(seconds) + " s"));
+    } else if (silence >= interval && !link->dead) {
+      link->send(Link::keepalive(proto::kPing), {});
+    }
+  }
+}
+
+Task<> Client::wait_reply(std::shared_ptr<Link> link, Pending& pending) {
+  while (!pending.reply && !link->dead) co_await pending.changed.wait();
+}
+
+static Error lost(const Error& why, bool written) {
+  Error error = why;
+  error.reply_lost = written;
+  return error;
+}
+
+Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, CallOptions options) {
+  const auto link = link_;
+  const auto ex = co_await asio::this_coro::executor;
+  const std::size_t places = options.urgent ? kCallsInFlight : kCallsInFlight - 1;
+  while (!link->dead && link->pending.size() >= places) co_await link->place_free.wait();
+  if (link->dead) throw lost(*link->dead, false);
+
+  Pending mine(ex);
+  Header header;
+  header.procedure = procedure;
+  header.serial = ++link->serial;
+  const InFlight place(link, header.serial, mine);
+  link->send(header, payload);
+  if (options.deadline == Micros(0)) {
+    co_await wait_reply(link, mine);
+  } else {
+    Task<> timer = link->clock.sleep(options.deadline);
+    co_await first_of(wait_reply(link, mine), std::move(timer));
+  }
+  if (!mine.reply && link->dead) throw lost(*link->dead, mine.written);
+  if (!mine.reply) {
+    Error late(ErrorId::timed_out, "the host did not answer in time");
+    late.reply_lost = mine.written;
+    throw late;
+  }
+  if (mine.reply->header.status == Status::error) throw to_error(mine.reply->payload);
+  co_return *std::move(mine.reply);
+}
+
+namespace {
+
+ErrorId id_of(std::int32_t code) {
+  using namespace proto;
+  switch (code) {
+    case kNoDomain:
+      return ErrorId::no_domain;
+    case kNoNetwork:
+    case kNoStoragePool:
+    case kNoStorageVol:
+    case kNoNodeDevice:
+    case kNoNwfilter:
+    case kNoSecret:
+      return ErrorId::not_found;
+    case kNoSupport:
+    case kArgumentUnsupported:
+    case kOperationUnsupported:
+      return ErrorId::unsupported;
+    case kDomainExists:
+      return ErrorId::exists;
+    case kOperationAborted:
+      return ErrorId::cancelled;
+    case kOperationInvalid:
+      return ErrorId::invalid_state;
+    case kXmlError:
+    case kXmlInvalidSchema:
+      return ErrorId::xml;
+    case kAuthFailed:
+    case kAuthCancelled:
+    case kAuthUnavailable:
+      return ErrorId::auth_needed;
+    default:
+      return ErrorId::remote;
+  }
+}
+
+// As libvirt's own client does: an old daemon's way of saying "not supported".
+bool says_unknown_procedure(const proto::RemoteError& e, std::string_view text) {
+  const bool from = e.domain == proto::kFromRpc || e.domain == proto::kFromRemote;
+  return e.code == proto::kRpc && from && text.starts_with("unknown procedure");
+}
+
+}  // namespace
+
+Error to_error(std::span<const std::byte> error_payload) {
+  const auto remote = xdr::decode<proto::RemoteError>(error_payload);
+  if (!remote) return Error(ErrorId::protocol, "an error message that cannot be read");
+  const std::string text = remote->message.v ? remote->message.v->v : "unknown error";
+  const std::int32_t code =
+      says_unknown_procedure(*remote, text) ? proto::kNoSupport : remote->code;
+  Error error(id_of(code), escaped_lines(text));
+  error.wire = {code, remote->domain};
+  return error;
+}
+
+}  // namespace vmferry::rpc
