@@ -47,11 +47,12 @@ struct UriRule {
 
 /// A driver's own way, for what was not said.
 struct Habits {
-  bool live = false;            ///< --live for an active guest
-  bool offline = false;         ///< --offline for a stopped one
-  bool keep = false;            ///< --persistent if the source is, and then --undefinesource
-  bool removes_source = false;  ///< the source's copy goes whatever the flags say
-  bool keeps_there = false;     ///< persistent there whatever the flags say
+  bool live = false;             ///< --live for an active guest
+  bool offline = false;          ///< --offline for a stopped one
+  bool keep = false;             ///< --persistent if the source is, and then --undefinesource
+  bool removes_source = false;   ///< the source's copy goes whatever the flags say
+  bool keeps_there = false;      ///< persistent there whatever the flags say
+  bool offline_ignored = false;  ///< --offline means nothing for an active guest: it moves
 };
 
 struct DriverRules {

@@ -1,67 +1,73 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-
-#include "core/base/uri_split.hpp"
+#include "core/base/text.hpp"
+#include "core/base/uri.hpp"
 #include "core/flags/rules.hpp"
 
 namespace vmferry {
 
 namespace {
 
-std::string first(std::string_view words) { return std::string(words.substr(0, words.find(' '))); }
+/// What the driver does not want to see in a URI.
+std::vector<std::string_view> surplus(const MigrateUri& given) {
+  std::vector<std::string_view> out;
+  if (!given.uri.user.empty() || !given.uri.password.empty()) out.push_back("a user");
+  if (!given.uri.path.empty()) out.push_back("a path");
+  const std::string_view before_fragment =
+      std::string_view(given.text).substr(0, given.text.find('#'));
+  if (before_fragment.contains('?')) out.push_back("a query");
+  if (given.text.contains('#')) out.push_back("a fragment");
+  return out;
+}
 
-/// "tcp:HOST:PORT": libvirt's old spelling without slashes, still made by its daemons.
-bool old_spelling(std::string_view uri) {
-  return uri.starts_with("tcp:") && !uri.starts_with("tcp://");
+std::vector<std::pair<std::int32_t, std::string>> faults(const UriRule& rule,
+                                                         std::string_view driver,
+                                                         const MigrateUri& given) {
+  std::vector<std::pair<std::int32_t, std::string>> out;
+  const Uri& uri = given.uri;
+  if (given.bare()) return {{rule.form_code, "it has no scheme"}};
+  if (!among(rule.schemes, uri.scheme))
+    out.emplace_back(rule.scheme_code,
+                     fmt::format("{} does not take the scheme '{}'", driver, uri.scheme));
+  if (uri.scheme == "unix") {
+    if (!uri.path.starts_with('/'))
+      out.emplace_back(rule.form_code, "a unix socket needs an absolute path");
+    return out;
+  }
+  if (uri.host.empty()) out.emplace_back(rule.form_code, "it has no host");
+  if (rule.bare)
+    for (const std::string_view part : surplus(given))
+      out.emplace_back(rule.form_code, fmt::format("it must not have {}", part));
+  return out;
 }
 
 }  // namespace
 
 std::vector<Objection> check_uri(const DriverRules& rules, std::string_view text) {
   std::vector<Objection> out;
-  const auto object = [&](std::int32_t code, std::string reason) {
+  if (rules.uri.schemes.empty()) return out;
+  const auto object = [&](std::int32_t code, std::string_view reason) {
     Objection o{Source::uri, Opt::migrate_uri};
-    o.reason = fmt::format("--migrateuri {}: {}", text, reason);
-    o.remedy = rules.uri.note.empty() ? "" : fmt::format("Write it as {}.", rules.uri.note);
+    o.reason = fmt::format("--migrateuri {}: {}", escaped(text, 512), reason);
+    if (!rules.uri.note.empty()) o.remedy = fmt::format("Write it as {}.", rules.uri.note);
     o.code = code;
     o.rule = rules.name;
     out.push_back(std::move(o));
   };
-  if (rules.uri.schemes.empty()) return out;
-  const std::string normal =
-      old_spelling(text) ? fmt::format("tcp://{}", text.substr(4)) : std::string(text);
-  const UriSplit uri = split_uri(normal);
-  if (!uri.problem.empty()) object(rules.uri.form_code, uri.problem);
-  if (uri.scheme.empty()) {
-    object(rules.uri.form_code, "it has no scheme");
+  const Result<MigrateUri> given = parse_migrate_uri(text);
+  if (!given) {
+    object(rules.uri.form_code, given.error().message);
     return out;
   }
-  if (!among(rules.uri.schemes, uri.scheme))
-    object(rules.uri.scheme_code,
-           fmt::format("{} does not take the scheme '{}'", rules.name, uri.scheme));
-  if (uri.scheme == "unix") {
-    if (uri.path.empty() || uri.path.front() != '/')
-      object(rules.uri.form_code, "a unix socket needs an absolute path");
-    return out;
-  }
-  if (uri.host.empty()) object(rules.uri.form_code, "it has no host");
-  if (!rules.uri.bare) return out;
-  if (!uri.user.empty()) object(rules.uri.form_code, "it must not have a user");
-  if (!uri.path.empty()) object(rules.uri.form_code, "it must not have a path");
-  if (uri.has_query) object(rules.uri.form_code, "it must not have a query");
-  if (uri.has_fragment) object(rules.uri.form_code, "it must not have a fragment");
+  for (const auto& [code, reason] : faults(rules.uri, rules.name, *given)) object(code, reason);
   return out;
 }
 
-std::string complete_uri(const DriverRules& rules, std::string_view uri) {
-  if (rules.uri.schemes.empty() || uri.contains("://") || old_spelling(uri) || uri.empty())
-    return std::string(uri);
-  if (uri.starts_with('/') || uri.starts_with("unix:")) return std::string(uri);
-  const bool v6 = std::ranges::count(uri, ':') > 1 && !uri.starts_with('[');
-  const std::string scheme = first(rules.uri.schemes);
-  return v6 ? fmt::format("{}://[{}]", scheme, uri) : fmt::format("{}://{}", scheme, uri);
+std::string complete_uri(const DriverRules& rules, std::string_view text) {
+  const Result<MigrateUri> given = parse_migrate_uri(text);
+  if (!given || !given->bare() || rules.uri.schemes.empty()) return std::string(text);
+  const std::string_view scheme = rules.uri.schemes.substr(0, rules.uri.schemes.find(' '));
+  return fmt::format("{}://{}", scheme, host_port(given->uri.host, given->uri.port));
 }
 
 }  // namespace vmferry

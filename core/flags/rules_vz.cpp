@@ -129,7 +129,7 @@ constinit const DriverRules vz_2015{
             .form_code = kInvalidArg,
             .bare = true,
             .note = "tcp://HOST[:PORT] and nothing else"},
-    .habits = {.removes_source = true, .keeps_there = true},
+    .habits = {.removes_source = true, .keeps_there = true, .offline_ignored = true},
     .protocols = "v3 with parameters",
     .default_ports = "the dispatcher's port",
 };

@@ -149,7 +149,7 @@ TEST_CASE("rules: migration URIs") {
       {"qemu", "tcp://", 1, kInvalidArg},
       {"qemu", "tcp://host2:0", 1, kInvalidArg},
       {"qemu", "tcp://host2:70000", 1, kInvalidArg},
-      {"qemu", "tcp://[fe80::1", 2, kInvalidArg},
+      {"qemu", "tcp://[fe80::1", 1, kInvalidArg},
       {"xen", "tcp://host2", 0, 0},
       {"xen", "unix:///x", 1, kArgumentUnsupported},
       {"vz", "vzmigr://host2", 0, 0},

@@ -1,0 +1,211 @@
+#include "core/migrate/render.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/text.hpp"
+#include "core/migrate/draft.hpp"
+
+namespace vmferry {
+
+using nlohmann::json;
+
+namespace {
+
+std::string asked_text(const Request& request) {
+  std::string out;
+  const Chosen said = chosen(request);
+  for (const OptRow& r : opt_rows()) {
+    if (said.unset(r.id)) continue;
+    if (!out.empty()) out += ' ';
+    out += fmt::format("--{}{}", said.no(r.id) ? "no-" : "", r.option);
+    if (!is_param(r.id)) continue;
+    std::string values;
+    for (const TypedParam& p : request.params.items)
+      if (p.field == r.name) values += (values.empty() ? "" : ",") + value_text(p);
+    out += ' ' + values;
+  }
+  return out.empty() ? "nothing but where to go" : out;
+}
+
+std::string params_text(const Params& params) {
+  std::string out;
+  for (const TypedParam& p : params.items)
+    out += fmt::format("{}{}={}", out.empty() ? "" : ", ", p.field, value_text(p));
+  return out.empty() ? "none" : out;
+}
+
+std::string code_name(std::int32_t code) {
+  switch (code) {
+    case kInternalError:
+      return "INTERNAL_ERROR";
+    case kNoSupport:
+      return "NO_SUPPORT";
+    case kInvalidArg:
+      return "INVALID_ARG";
+    case kOperationFailed:
+      return "OPERATION_FAILED";
+    case kOperationDenied:
+      return "OPERATION_DENIED";
+    case kOperationInvalid:
+      return "OPERATION_INVALID";
+    case kArgumentUnsupported:
+      return "ARGUMENT_UNSUPPORTED";
+    case kOverflow:
+      return "OVERFLOW";
+    case kOperationUnsupported:
+      return "OPERATION_UNSUPPORTED";
+    default:
+      return "";
+  }
+}
+
+void add_row(std::string& out, std::string_view label, std::string_view text) {
+  out += fmt::format("{:<13}{}\n", label, text);
+}
+
+std::string objections_text(const Resolution& r) {
+  std::string out;
+  for (const Objection& o : r.objections) {
+    out += fmt::format("  - {}\n", o.reason);
+    if (!o.remedy.empty()) out += fmt::format("      {}\n", o.remedy);
+    if (o.code != 0)
+      out += fmt::format("      (libvirt would refuse with {} {}; rule: {})\n", o.code,
+                         code_name(o.code), o.rule);
+  }
+  return out;
+}
+
+json value_json(const TypedParam& p) {
+  return std::visit([](const auto& v) { return json(v); }, p.value);
+}
+
+json filled_json(const Filled& f) {
+  return {{"option", f.text}, {"rule", f.rule}, {"reason", f.reason}, {"sent", f.sent}};
+}
+
+json params_json(const Params& params) {
+  json out = json::object();
+  for (const TypedParam& p : params.items) {
+    const OptRow* r = find_param(p.field);
+    if (r != nullptr && r->type == ValueType::list)
+      out[p.field].push_back(value_json(p));
+    else
+      out[p.field] = value_json(p);
+  }
+  return out;
+}
+
+json flag_names(FlagSet flags) {
+  json out = json::array();
+  for (int bit = 0; bit < kFlagCount; ++bit)
+    if (flags.has(static_cast<Flag>(bit))) out.push_back(row(static_cast<Flag>(bit)).name);
+  return out;
+}
+
+}  // namespace
+
+std::string value_text(const TypedParam& p) {
+  if (p.field == "destination_xml" || p.field == "persistent_xml")
+    if (const auto* xml = std::get_if<std::string>(&p.value))
+      return fmt::format("({} bytes of XML)", xml->size());
+  return std::visit(
+      [](const auto& v) -> std::string {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
+          return escaped(v, 512);
+        else
+          return fmt::format("{}", v);
+      },
+      p.value);
+}
+
+std::string_view kind_text(Kind kind) {
+  static constexpr std::string_view names[] = {"managed", "peer-to-peer", "direct"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+std::string_view protocol_text(Protocol protocol) {
+  static constexpr std::string_view names[] = {"v1", "v2", "v3", "v3 with parameters"};
+  return names[static_cast<std::size_t>(protocol)];
+}
+
+std::string plan_text(const Resolution& r) {
+  const Plan& plan = r.plan;
+  std::string out;
+  add_row(out, "domain",
+          fmt::format("{} ({})", escaped(plan.domain.name, 255), to_string(plan.domain.uuid)));
+  add_row(out, "from", escaped(plan.source_uri, 512));
+  add_row(out, "to", escaped(plan.destination_uri, 512));
+  add_row(out, "rules", r.rules);
+  add_row(out, "asked", asked_text(r.asked));
+  std::string_view label = "filled in";
+  for (const Filled& f : r.filled) {
+    add_row(out, label,
+            fmt::format("{} ({}: {}{})", f.text, f.rule, f.reason, f.sent ? "" : "; not sent"));
+    label = "";
+  }
+  add_row(out, "flags", fmt::format("{:#x} {}", plan.flags.bits(), flags_text(plan.flags)));
+  add_row(out, "parameters", params_text(plan.params));
+  add_row(out, "kind",
+          fmt::format("{}, protocol {}", kind_text(plan.kind), protocol_text(plan.protocol)));
+  label = "phases";
+  for (const Step& s : r.steps) {
+    add_row(out, label, fmt::format("{:<8} {:<12} {}", s.phase, name(s.side), s.what));
+    label = "";
+  }
+  add_row(out, "data", r.data.text);
+  for (const std::string& note : r.notes) add_row(out, "note", note);
+  if (r.allowed()) {
+    out += r.end_state + "\n";
+    return out;
+  }
+  out += fmt::format("refused, {} objection{}:\n", r.objections.size(),
+                     r.objections.size() == 1 ? "" : "s");
+  return out + objections_text(r);
+}
+
+json objection_json(const Objection& o) {
+  json out{{"source", name(o.source)}, {"reason", o.reason}, {"rule", o.rule}};
+  if (o.option) out["option"] = option_text(*o.option);
+  if (o.other) out["other"] = option_text(*o.other);
+  if (!o.remedy.empty()) out["remedy"] = o.remedy;
+  if (o.side != Side::none) out["side"] = name(o.side);
+  if (o.code != 0) out["libvirt_code"] = {{"number", o.code}, {"name", code_name(o.code)}};
+  return out;
+}
+
+json plan_json(const Resolution& r) {
+  const Plan& plan = r.plan;
+  json out;
+  out["domain"] = {{"name", escaped(plan.domain.name, 4096)},
+                   {"uuid", to_string(plan.domain.uuid)}};
+  out["source"] = plan.source_uri;
+  out["destination"] = plan.destination_uri;
+  out["rules"] = r.rules;
+  out["asked"] = asked_text(r.asked);
+  out["filled"] = json::array();
+  for (const Filled& f : r.filled) out["filled"].push_back(filled_json(f));
+  out["flags"] = {{"value", plan.flags.bits()},
+                  {"hex", fmt::format("{:#x}", plan.flags.bits())},
+                  {"names", flag_names(plan.flags)}};
+  out["parameters"] = params_json(plan.params);
+  out["kind"] = kind_text(plan.kind);
+  out["protocol"] = protocol_text(plan.protocol);
+  out["phases"] = json::array();
+  for (const Step& s : r.steps)
+    out["phases"].push_back({{"phase", s.phase}, {"side", name(s.side)}, {"what", s.what}});
+  out["data"] = {{"protection", name(r.data.protection)},
+                 {"transport", r.data.transport},
+                 {"from", r.data.from},
+                 {"to", r.data.to},
+                 {"text", r.data.text}};
+  out["notes"] = r.notes;
+  out["objections"] = json::array();
+  for (const Objection& o : r.objections) out["objections"].push_back(objection_json(o));
+  out["allowed"] = r.allowed();
+  out["end_state"] = r.end_state;
+  return out;
+}
+
+}  // namespace vmferry

@@ -1,0 +1,21 @@
+#pragma once
+// A resolution, for people and for programs.
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "core/migrate/resolve.hpp"
+
+namespace vmferry {
+
+/// One value of a typed parameter as text: numbers plain, texts escaped, XML as its size.
+std::string value_text(const TypedParam& param);
+
+/// Lines for people, with a newline at the end; at most about 100 columns.
+std::string plan_text(const Resolution& resolution);
+nlohmann::json plan_json(const Resolution& resolution);
+nlohmann::json objection_json(const Objection& objection);
+/// "managed", "peer-to-peer", "direct"; "v3 with parameters", …
+std::string_view kind_text(Kind kind);
+std::string_view protocol_text(Protocol protocol);
+
+}  // namespace vmferry
