@@ -1,0 +1,19 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/async/clock.hpp"
+#include "core/async/stream.hpp"
+
+namespace vmferry {
+
+/// Starts a program and makes a Stream of its standard input and output. It runs in a process group
+/// of its own (a Ctrl-C meant for us does not hit it), with no other descriptor of ours. The last
+/// 8 KiB of its standard error and its exit status are what explain_end() tells. It is ended
+/// (SIGTERM, then SIGKILL) and reaped when the Stream closes. `argv[0]` is looked up in PATH.
+/// `clock` must outlive the Stream. Errors: connect_failed when it cannot be started.
+std::unique_ptr<Stream> run_command(const Executor& ex, Clock& clock,
+                                    const std::vector<std::string>& argv);
+
+}  // namespace vmferry

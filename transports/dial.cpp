@@ -1,0 +1,149 @@
+#include "transports/dial.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "core/async/race.hpp"
+#include "core/base/text.hpp"
+#include "transports/command.hpp"
+#include "transports/tcp.hpp"
+#include "transports/unix.hpp"
+
+namespace vmferry {
+namespace {
+
+constexpr std::uint16_t kTcpPort = 16509;  // IANA: libvirt
+
+struct Daemon {
+  std::string_view driver, name;
+};
+constexpr std::array<Daemon, 13> kDaemons{{{"qemu", "virtqemud"},
+                                           {"xen", "virtxend"},
+                                           {"lxc", "virtlxcd"},
+                                           {"vbox", "virtvboxd"},
+                                           {"bhyve", "virtbhyved"},
+                                           {"vz", "virtvzd"},
+                                           {"ch", "virtchd"},
+                                           {"network", "virtnetworkd"},
+                                           {"storage", "virtstoraged"},
+                                           {"secret", "virtsecretd"},
+                                           {"nodedev", "virtnodedevd"},
+                                           {"nwfilter", "virtnwfilterd"},
+                                           {"interface", "virtinterfaced"}}};
+
+std::string session_dir(const Environment& env) {
+  if (const auto runtime = env("XDG_RUNTIME_DIR")) return *runtime + "/libvirt";
+  if (const auto cache = env("XDG_CACHE_HOME")) return *cache + "/libvirt";
+  return env("HOME").value_or("") + "/.cache/libvirt";
+}
+
+std::string daemon_remedy(const ConnectUri& uri, bool session) {
+  const auto daemon = std::ranges::find(kDaemons, uri.driver, &Daemon::driver);
+  const std::string_view name = daemon == kDaemons.end() ? "libvirtd" : daemon->name;
+  if (session)
+    return fmt::format(
+        "Start your own daemon ({} --daemon, or libvirtd --daemon), or connect to "
+        "{}:///system.",
+        name, uri.driver);
+  return fmt::format(
+      "Start the daemon: systemctl start {}.socket (or libvirtd.socket); it comes "
+      "with libvirt's package for {}.",
+      name, uri.driver);
+}
+
+bool for_session(const ConnectUri& uri, const DialOptions& options) {
+  return uri.session() && !options.root;
+}
+
+Task<std::unique_ptr<Stream>> dial_unix(const ConnectUri& uri, Clock& clock,
+                                        const DialOptions& options) {
+  const std::vector<std::string> sockets = daemon_sockets(uri, options);
+  std::optional<Error> first;
+  for (const std::string& path : sockets) {
+    auto attempt = co_await settle(connect_unix(clock, path, options.timeout));
+    if (attempt) co_return *std::move(attempt);
+    if (attempt.error().id == ErrorId::cancelled) throw std::move(attempt).error();
+    if (first)
+      first->note(attempt.error().message);
+    else
+      first = std::move(attempt).error();
+  }
+  Error error = *std::move(first);
+  if (error.remedy.empty()) error.remedy = daemon_remedy(uri, for_session(uri, options));
+  throw error;
+}
+
+Error no_tls(const ConnectUri& uri) {
+  std::string ssh = uri.driver + "+ssh://";
+  if (!uri.uri.user.empty()) ssh += uri.uri.user + "@";
+  ssh += host_port(uri.uri.host, 0) + (uri.uri.path.empty() ? "/" : uri.uri.path);
+  const std::string why = uri.transport == Transport::none
+                              ? " (a host without a transport means TLS, as in libvirt)"
+                              : "";
+  return Error(ErrorId::unsupported,
+               fmt::format("{} asks for TLS{}, which this program does not speak", uri.to_string(),
+                           why))
+      .advise(fmt::format("Use ssh: {}", ssh));
+}
+
+Error no_sasl(const ConnectUri& uri) {
+  return {ErrorId::unsupported,
+          fmt::format("{} asks for the authentication \"{}\", which this program does not speak",
+                      uri.to_string(), escaped(*uri.auth, 64))};
+}
+
+}  // namespace
+
+DialOptions::DialOptions() : root(::geteuid() == 0) {}
+
+std::vector<std::string> daemon_sockets(const ConnectUri& uri, const DialOptions& options) {
+  if (uri.socket) return {*uri.socket};
+  const bool session = for_session(uri, options);
+  const std::string dir = session ? session_dir(options.env) : options.runtime_dir;
+  const std::string suffix = options.read_only && !session ? "-sock-ro" : "-sock";
+  const std::string legacy = fmt::format("{}/libvirt{}", dir, suffix);
+  const auto daemon = std::ranges::find(kDaemons, uri.driver, &Daemon::driver);
+  if (uri.mode == DaemonMode::legacy || daemon == kDaemons.end()) return {legacy};
+  const std::string direct = fmt::format("{}/{}{}", dir, daemon->name, suffix);
+  if (uri.mode == DaemonMode::direct) return {direct};
+  // As libvirt: the driver's own daemon if its socket is there. A socket that nobody listens on is
+  // left behind by systemd units that were disabled; then libvirtd may still answer.
+  std::error_code unknown;
+  if (!std::filesystem::exists(direct, unknown)) return {legacy, direct};
+  return {direct, legacy};
+}
+
+Task<std::unique_ptr<Stream>> dial(const ConnectUri& uri, Clock& clock,
+                                   const DialOptions& options) {
+  if (uri.over_tls()) throw no_tls(uri);
+  if (uri.auth && *uri.auth != "none" && !uri.auth->starts_with("polkit")) throw no_sasl(uri);
+  switch (uri.transport) {
+    case Transport::none:
+    case Transport::unix_:
+      co_return co_await dial_unix(uri, clock, options);
+    case Transport::tcp: {
+      const std::uint16_t port = uri.uri.port == 0 ? kTcpPort : uri.uri.port;
+      const TcpOptions limits{.per_address = options.timeout};
+      const std::string host = uri.host();
+      co_return co_await connect_tcp(clock, host, port, limits);
+    }
+    case Transport::ext: {
+      const auto ex = co_await asio::this_coro::executor;
+      const std::vector<std::string> argv{*uri.command};
+      co_return run_command(ex, clock, argv);
+    }
+    case Transport::ssh:
+    case Transport::libssh:
+    case Transport::libssh2:
+    case Transport::tls:
+      break;
+  }
+  throw Error(ErrorId::unsupported,
+              fmt::format("the transport {} is not built in", name(uri.transport)));
+}
+
+}  // namespace vmferry
