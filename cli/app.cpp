@@ -1,0 +1,65 @@
+#include "cli/app.hpp"
+
+#include <fmt/format.h>
+
+#include "cli/connect.hpp"
+#include "cli/help.hpp"
+#include "cli/output.hpp"
+#include "cli/parse.hpp"
+
+namespace vmferry::cli {
+
+namespace {
+
+// The opener with libvirt.conf's aliases: a destination may be one as well.
+struct AliasOpener {
+  Opener open;
+  std::shared_ptr<const ClientConfig> config;
+  Task<std::unique_ptr<Host>> operator()(std::string uri) const {
+    return open(resolve_alias(uri, *config));
+  }
+};
+
+Task<Exit> run_parsed(Surroundings& around, const Parsed& parsed) {
+  if (parsed.globals.version) {
+    around.sink.out("vmferry " VMFERRY_VERSION "\n");
+    co_return Exit::done;
+  }
+  if (parsed.globals.help) {
+    around.sink.out(parsed.command ? command_help(*parsed.command) : overview());
+    co_return Exit::done;
+  }
+  auto config =
+      std::make_shared<const ClientConfig>(load_client_config(around.environment, around.root));
+  Context context{.executor = around.executor,
+                  .clock = around.clock,
+                  .stop = around.stop,
+                  .open = AliasOpener{around.open, config},
+                  .sink = around.sink,
+                  .environment = around.environment,
+                  .terminal = around.terminal,
+                  .format = parsed.globals.format,
+                  .quiet = parsed.globals.quiet,
+                  .uri = named_uri(parsed.globals.connect, around.environment, *config)};
+  Task<Exit> task = parsed.command->run(context, parsed.values);
+  const Exit exit = co_await std::move(task);
+  co_return exit;
+}
+
+}  // namespace
+
+Task<Exit> run_command_line(Surroundings around, std::vector<std::string> words) {
+  Format format = Format::text;
+  const Result<Parsed> parsed = parse(words, format);
+  if (!parsed) {
+    print_error(around.sink, format, around.terminal, parsed.error());
+    co_return parsed.error().exit();
+  }
+  Task<Exit> task = run_parsed(around, *parsed);
+  const Result<Exit> result = co_await settle(std::move(task));
+  if (result) co_return *result;
+  print_error(around.sink, format, around.terminal, result.error());
+  co_return result.error().exit();
+}
+
+}  // namespace vmferry::cli

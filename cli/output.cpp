@@ -1,0 +1,144 @@
+#include "cli/output.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace vmferry::cli {
+
+namespace {
+
+// Length of the well-formed UTF-8 sequence at the front (RFC 3629), 0 when there is none.
+std::size_t utf8_length(std::string_view s) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
+  const auto follows = [&](std::size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    if (!follows(1) || !follows(2)) return 0;
+    const bool overlong = first == 0xE0 && byte(1) < 0xA0;
+    const bool surrogate = first == 0xED && byte(1) > 0x9F;
+    return overlong || surrogate ? 0 : 3;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    if (!follows(1) || !follows(2) || !follows(3)) return 0;
+    const bool outside = (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
+    return outside ? 0 : 4;
+  }
+  return 0;
+}
+
+// Characters that change how a terminal shows what follows: C0, DEL, C1, and bidi controls.
+bool harmful(std::string_view sequence) {
+  const auto first = static_cast<unsigned char>(sequence[0]);
+  if (sequence.size() == 1) return first < 0x20 || first == 0x7F;
+  if (sequence.size() == 2) return first == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;
+  return sequence.size() == 3 && sequence.starts_with("\xE2\x80") &&
+         ((sequence[2] >= '\xA8' && sequence[2] <= '\xAE') || sequence[2] == '\x8F' ||
+          sequence[2] == '\x8E');
+}
+
+// Columns on a terminal, good enough for names: code points.
+std::size_t columns(std::string_view s) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string pad(std::string_view s, std::size_t width) {
+  const std::size_t n = columns(s);
+  return std::string(s) + std::string(width > n ? width - n : 0, ' ');
+}
+
+std::string where(const Error& e) {
+  std::string out(name(e.side));
+  if (!e.phase.empty()) out += (out.empty() ? "" : ", ") + e.phase;
+  return out.empty() ? out : "[" + out + "] ";
+}
+
+}  // namespace
+
+std::string printable(std::string_view text, bool multi_line) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    const std::string_view piece = text.substr(0, n == 0 ? 1 : n);
+    const bool kept = multi_line && (piece == "\n" || piece == "\t");
+    if (n == 0 || (harmful(piece) && !kept))
+      for (const char c : piece) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else
+      out += piece;
+    text.remove_prefix(piece.size());
+  }
+  return out;
+}
+
+void Table::add(std::vector<std::string> row) {
+  for (std::string& cell : row) cell = printable(cell);
+  row.resize(head_.size());
+  rows_.push_back(std::move(row));
+}
+
+std::string Table::text() const {
+  std::vector<std::size_t> widths;
+  for (const std::string& cell : head_) widths.push_back(columns(cell));
+  for (const auto& row : rows_)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
+  const auto line = [&](const std::vector<std::string>& row) {
+    std::string out;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      out += " " + (i + 1 == row.size() ? row[i] : pad(row[i], widths[i] + 2));
+    return out + "\n";
+  };
+  std::size_t total = 1;
+  for (const std::size_t w : widths) total += w + 3;
+  std::string out = line(head_) + std::string(total - 2, '-') + "\n";
+  for (const auto& row : rows_) out += line(row);
+  return out;
+}
+
+std::string labelled(std::string_view label, std::string_view value, std::size_t width) {
+  return fmt::format("{}{}\n", pad(fmt::format("{}:", label), width), printable(value));
+}
+
+void print_json(Context& context, const Json& document) {
+  context.sink.out(document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void print_result(Context& context, std::string_view text, const Json& json) {
+  if (context.json())
+    print_json(context, json);
+  else
+    context.sink.out(text);
+}
+
+Json error_json(const Error& e) {
+  const ErrorEntry& row = entry(e.id);
+  Json json = {{"id", row.id}, {"exit", static_cast<int>(e.exit())}, {"message", e.message}};
+  if (e.side != Side::none) json["side"] = name(e.side);
+  if (!e.phase.empty()) json["phase"] = e.phase;
+  if (!row.causes.empty()) json["causes"] = row.causes;
+  if (!e.remedy_text().empty()) json["remedy"] = e.remedy_text();
+  if (e.wire != WireCode{}) json["libvirt"] = {{"code", e.wire.code}, {"domain", e.wire.domain}};
+  if (!e.notes.empty()) json["notes"] = e.notes;
+  return json;
+}
+
+void print_error(Sink& sink, Format format, const Terminal& terminal, const Error& e) {
+  if (format == Format::json) {
+    const Json document = {{"error", error_json(e)}};
+    sink.out(document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return;
+  }
+  const bool colour = terminal.colour && terminal.err;
+  const std::string_view on = colour ? "\x1b[1;31m" : "", off = colour ? "\x1b[0m" : "";
+  std::string out = fmt::format("{}error:{} {}{}\n", on, off, where(e), printable(e.message, true));
+  for (const std::string& note : e.notes) out += fmt::format("  {}\n", printable(note));
+  if (!e.remedy_text().empty()) out += fmt::format("  remedy: {}\n", printable(e.remedy_text()));
+  if (e.id != ErrorId::usage)
+    out += fmt::format("  ({}; see `vmferry explain {}`)\n", entry(e.id).id, entry(e.id).id);
+  sink.err(out);
+}
+
+}  // namespace vmferry::cli

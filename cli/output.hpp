@@ -1,0 +1,43 @@
+#pragma once
+// Text for people and JSON for programs. Everything that a peer said is escaped on its way out.
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/context.hpp"
+
+namespace vmferry::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// Rows of cells, printed as virsh prints them: two spaces between columns, a rule below the head.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> head) : head_(std::move(head)) {}
+  void add(std::vector<std::string> row);
+  bool empty() const { return rows_.empty(); }
+  std::string text() const;
+
+ private:
+  std::vector<std::string> head_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// "Name:           web1" lines, as dominfo prints them. `width` is where values begin.
+std::string labelled(std::string_view label, std::string_view value, std::size_t width = 16);
+
+/// Peers' text made harmless for a terminal: control characters and bad UTF-8 become \xNN.
+/// Line ends and tabs are kept only with `multi_line`.
+std::string printable(std::string_view text, bool multi_line = false);
+
+/// The one document of `--output json`.
+void print_json(Context& context, const Json& document);
+/// Text that is the result; `json` is printed instead with --output json.
+void print_result(Context& context, std::string_view text, const Json& json);
+
+/// An error for people ("error: [destination, prepare] …", causes, remedy, id) or as JSON.
+void print_error(Sink& sink, Format format, const Terminal& terminal, const Error& error);
+Json error_json(const Error& error);
+
+}  // namespace vmferry::cli
