@@ -8,7 +8,7 @@ from pathlib import Path
 
 import libvirt
 
-from namespaces import Space, die_with_parent, end, wait_for
+from namespaces import Space, end, spawn, wait_for
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
@@ -98,9 +98,8 @@ class Host:
 
     def _spawn(self, *argv):
         with open(self.dir / "out.log", "ab") as log:
-            return subprocess.Popen(
-                self.space.command(argv, root=self.root), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, preexec_fn=die_with_parent, start_new_session=True)
+            return spawn(self.space.command(argv, root=self.root), stdout=log, stderr=log,
+                         start_new_session=True)
 
     def start_daemons(self):
         self.sshd = self._spawn("/usr/sbin/sshd", "-D", "-f", str(self.dir / "sshd.conf"))
@@ -185,6 +184,10 @@ class Host:
 
     def link(self, up):
         self.space.run("ip", "link", "set", "eth0", "up" if up else "down")
+
+    def image(self, name):
+        """A local disk image of this host, as a path from outside."""
+        return self.dir / "lib/images" / name
 
     def serial_log(self, log_name):
         path = self.dir / "log" / log_name

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 
@@ -11,10 +12,15 @@ import libvirt
 
 import guest as guests
 from hosts import Host, Network, make_key, remove_tree
-from namespaces import die_with_parent, wait_for
+from namespaces import spawn, wait_for
 from rpc_proxy import Proxy, listen_unix
 
 SERVICE_VARIABLES = ("VMFERRY_URI", "LIBVIRT_DEFAULT_URI", "SSH_AUTH_SOCK", "NO_COLOR")
+
+
+def slow():
+    """Options by which a guest of 32 MiB takes half a minute."""
+    return ["--bandwidth", "1"]
 
 
 @dataclass
@@ -36,10 +42,8 @@ class Client:
 
     def __init__(self, lab, argv):
         self.argv, self.started = argv, time.monotonic()
-        self.process = subprocess.Popen(
-            lab.network.space.command(argv), stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=lab.environment(),
-            preexec_fn=die_with_parent)
+        self.process = spawn(lab.network.space.command(argv), text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=lab.environment())
 
     def signal(self, number=signal.SIGINT):
         self.process.send_signal(number)
@@ -182,8 +186,20 @@ class Lab:
                 image.write(content)
             return path
         for host in hosts or [self.source]:
-            (host.dir / "lib/images" / name).write_bytes(content)
+            host.image(name).write_bytes(content)
         return f"/var/lib/libvirt/images/{name}"
+
+    def write(self, name, text):
+        path = f"{self.dir}/{name}"
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def later(self, seconds, action, *args):
+        """Call action after a while, without holding up the caller."""
+        timer = threading.Timer(seconds, action, args)
+        timer.daemon = True
+        timer.start()
 
     def reset(self):
         """Remove what a test left; a lab that cannot be made clean raises."""

@@ -3,6 +3,7 @@
 Nothing here has a name outside: no `ip netns`, no interface in the caller's network. A space is
 held by its first process alone, and that process dies with its maker, however the maker ends.
 """
+import concurrent.futures
 import ctypes
 import os
 import signal
@@ -20,9 +21,18 @@ _PR_SET_PDEATHSIG = 1
 _INIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()"
 
 
+_spawner = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+
+
 def die_with_parent():
-    """preexec_fn: the child is killed when the thread that started it ends."""
+    """This process is killed when the thread that started it ends."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def spawn(argv, **options):
+    """Popen of a child that does not outlive this program, whichever thread asks for it."""
+    return _spawner.submit(subprocess.Popen, argv, stdin=subprocess.DEVNULL,
+                           preexec_fn=die_with_parent, **options).result()
 
 
 class Space:
@@ -36,9 +46,8 @@ class Space:
             command += ["--pid", "--fork", "--kill-child", "--mount-proc"]
         ready, ready_child = os.pipe()
         script = f"set -e\n{setup}\necho ready >&{ready_child}\nexec python3 -c '{_INIT}'"
-        self.process = subprocess.Popen(
-            command + ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            pass_fds=[ready_child], preexec_fn=die_with_parent, start_new_session=True)
+        self.process = spawn(command + ["bash", "-c", script], stdout=log, stderr=log,
+                             pass_fds=[ready_child], start_new_session=True)
         os.close(ready_child)
         with os.fdopen(ready) as pipe:
             if pipe.readline() != "ready\n":
