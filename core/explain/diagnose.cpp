@@ -1,0 +1,95 @@
+#include "core/explain/diagnose.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/text.hpp"
+
+namespace vmferry {
+
+namespace {
+
+/// Pieces joined by "*" that follow each other somewhere in the text.
+bool holds(std::string_view text, std::string_view words) {
+  std::size_t from = 0;
+  for (const std::string_view piece : split(words, '*')) {
+    const std::size_t at = text.find(piece, from);
+    if (at == std::string_view::npos) return false;
+    from = at + piece.size();
+  }
+  return true;
+}
+
+/// Ids that say no more than "the far side refused or failed": a better one may take their place.
+bool vague(ErrorId id) {
+  switch (id) {
+    case ErrorId::remote:
+    case ErrorId::unsupported:
+    case ErrorId::invalid_state:
+    case ErrorId::not_found:
+    case ErrorId::exists:
+    case ErrorId::migrate_failed:
+    case ErrorId::xml:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Ids that tell where the guest is now; their reason is worth a note.
+bool outcome(ErrorId id) {
+  return id == ErrorId::cancelled || id == ErrorId::leftover || id == ErrorId::undecided ||
+         id == ErrorId::guest_lost;
+}
+
+/// A refusal of flags or parameters that our tables had let pass.
+bool unforeseen(const Error& error) {
+  constexpr std::int32_t no_support = 3, invalid_arg = 8, argument_unsupported = 74;
+  const std::int32_t code = error.wire.code;
+  const bool early = error.phase == "begin" || error.phase == "prepare" || error.phase == "perform";
+  return early && (code == no_support || code == invalid_arg || code == argument_unsupported);
+}
+
+void note_once(Error& error, std::string text) {
+  if (std::ranges::find(error.notes, text) == error.notes.end()) error.note(std::move(text));
+}
+
+}  // namespace
+
+std::optional<ErrorId> recognise(WireCode wire, std::string_view message) {
+  const std::string text = lower(message);
+  for (const Signature& s : signatures()) {
+    if (s.code != 0 && s.code != wire.code) continue;
+    if (s.domain != 0 && s.domain != wire.domain) continue;
+    if (s.words.empty() || holds(text, s.words)) return s.id;
+  }
+  return std::nullopt;
+}
+
+Error diagnose(Error error) {
+  const std::optional<ErrorId> found = recognise(error.wire, error.message);
+  if (!found) {
+    if (unforeseen(error))
+      note_once(error,
+                "the rules of this program had not predicted that refusal: the host is newer than "
+                "they are, or they are wrong");
+    return error;
+  }
+  if (error.id == *found) return error;
+  if (vague(error.id)) {
+    error.id = *found;
+  } else if (outcome(error.id)) {
+    note_once(error, fmt::format("reason: {} ({}). {}", entry(*found).summary, entry(*found).id,
+                                 entry(*found).remedy));
+  }
+  return error;
+}
+
+const ErrorEntry* find_error(std::string_view id) {
+  for (const ErrorEntry& e : error_entries())
+    if (e.id == id) return &e;
+  return nullptr;
+}
+
+}  // namespace vmferry
