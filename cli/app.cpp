@@ -16,7 +16,7 @@ struct AliasOpener {
   Opener open;
   std::shared_ptr<const ClientConfig> config;
   Task<std::unique_ptr<Host>> operator()(std::string uri) const {
-    return open(resolve_alias(uri, *config));
+    return open(config->alias(uri).value_or(uri));
   }
 };
 
@@ -29,8 +29,8 @@ Task<Exit> run_parsed(Surroundings& around, const Parsed& parsed) {
     around.sink.out(parsed.command ? command_help(*parsed.command) : overview());
     co_return Exit::done;
   }
-  auto config =
-      std::make_shared<const ClientConfig>(load_client_config(around.environment, around.root));
+  auto config = std::make_shared<const ClientConfig>(
+      value_or_throw(load_client_config(around.environment, around.root)));
   Context context{.executor = around.executor,
                   .clock = around.clock,
                   .stop = around.stop,

@@ -1,14 +1,13 @@
 #pragma once
 // Everything a command may touch. Tests make one from a simulated clock, an opener of simulated
 // hosts and a sink that keeps what was written.
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/async/clock.hpp"
 #include "core/async/signal.hpp"
+#include "core/base/config.hpp"
 #include "core/host/open.hpp"
 
 namespace vmferry::cli {
@@ -30,9 +29,6 @@ struct Terminal {
   bool utf8 = false;
   unsigned columns = 80;
 };
-
-/// Reads an environment variable; nothing when unset.
-using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 
 struct Context {
   Executor executor;

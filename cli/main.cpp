@@ -1,5 +1,6 @@
 // The composition root: the event loop, signals, and the one place that joins drivers and
 // transports.
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -7,11 +8,13 @@
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 #include <csignal>
-#include <cstdlib>
-#include <cstring>
 
 #include "cli/app.hpp"
-#include "cli/output.hpp"
+#include "cli/prompt.hpp"
+#include "core/base/text.hpp"
+#include "core/base/uri.hpp"
+#include "core/drivers/remote/remote.hpp"
+#include "transports/dial.hpp"
 
 namespace vmferry::cli {
 namespace {
@@ -33,22 +36,16 @@ class Descriptors final : public Sink {
   }
 };
 
-std::optional<std::string> environment(const std::string& name) {
-  const char* value = std::getenv(name.c_str());
-  if (!value) return std::nullopt;
-  return std::string(value);
-}
-
 Terminal terminal() {
   Terminal t;
   t.in = isatty(0) != 0;
   t.out = isatty(1) != 0;
   t.err = isatty(2) != 0;
-  const bool plain =
-      !environment("NO_COLOR").value_or("").empty() || environment("TERM").value_or("") == "dumb";
+  const bool plain = !process_environment("NO_COLOR").value_or("").empty() ||
+                     process_environment("TERM").value_or("") == "dumb";
   t.colour = (t.out || t.err) && !plain;
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-    const std::string value = environment(name).value_or("");
+    const std::string value = process_environment(name).value_or("");
     if (value.empty()) continue;
     t.utf8 = value.find("UTF-8") != std::string::npos || value.find("utf8") != std::string::npos;
     break;
@@ -65,17 +62,42 @@ Task<> watch_signals(asio::signal_set& signals, Stop& stop) {
   }
 }
 
-// Scheme of a connection URI -> driver and transport.
-Task<std::unique_ptr<Host>> open_host(std::string uri) {
-  throw Error(ErrorId::unsupported, "no driver opens " + printable(uri));
-  co_return nullptr;
-}
+// The drivers, and how each is reached. A scheme with a transport (qmp+ssh, test+unix) is served at
+// the other end, by a libvirt daemon or `vmferry serve`.
+struct OpenHost {
+  Clock* clock;
+  Sink* sink;
+  Prompter* prompter;
+
+  Task<std::unique_ptr<Host>> operator()(std::string text) const {
+    return open(*this, std::move(text));
+  }
+
+ private:
+  static Task<std::unique_ptr<Host>> open(OpenHost self, std::string text) {
+    const ConnectUri uri = value_or_throw(parse_connect_uri(text));
+    DialOptions options;
+    options.prompter = self.prompter;
+    options.warn = [sink = self.sink](const std::string& what) {
+      sink->err(fmt::format("warning: {}\n", escaped_lines(what)));
+    };
+    Task<std::unique_ptr<Stream>> dialling = dial(uri, *self.clock, options);
+    std::unique_ptr<Stream> stream = co_await std::move(dialling);
+    RemoteOptions remote;
+    remote.name = uri.open_name();
+    remote.auth = uri.auth.value_or("");
+    auto opening = open_remote(std::move(stream), *self.clock, std::move(remote));
+    std::unique_ptr<Host> host = co_await std::move(opening);
+    co_return host;
+  }
+};
 
 int run(std::vector<std::string> words) {
   asio::io_context io(1);
   SystemClock clock;
   Stop stop(io.get_executor());
   Descriptors sink;
+  TerminalPrompter prompter;
   asio::signal_set signals(io, SIGINT, SIGTERM);
   std::signal(SIGPIPE, SIG_IGN);
   asio::co_spawn(io, watch_signals(signals, stop), [](const std::exception_ptr&) {});
@@ -83,9 +105,9 @@ int run(std::vector<std::string> words) {
   Surroundings around{.executor = io.get_executor(),
                       .clock = clock,
                       .stop = stop,
-                      .open = open_host,
+                      .open = OpenHost{&clock, &sink, &prompter},
                       .sink = sink,
-                      .environment = environment,
+                      .environment = process_environment,
                       .terminal = terminal(),
                       .root = geteuid() == 0};
   Exit exit = Exit::internal;

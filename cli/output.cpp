@@ -5,40 +5,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/text.hpp"
+
 namespace vmferry::cli {
 
 namespace {
 
-// Length of the well-formed UTF-8 sequence at the front (RFC 3629), 0 when there is none.
-std::size_t utf8_length(std::string_view s) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  const auto follows = [&](std::size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!follows(1) || !follows(2)) return 0;
-    const bool overlong = first == 0xE0 && byte(1) < 0xA0;
-    const bool surrogate = first == 0xED && byte(1) > 0x9F;
-    return overlong || surrogate ? 0 : 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!follows(1) || !follows(2) || !follows(3)) return 0;
-    const bool outside = (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
-    return outside ? 0 : 4;
-  }
-  return 0;
-}
-
-// Characters that change how a terminal shows what follows: C0, DEL, C1, and bidi controls.
-bool harmful(std::string_view sequence) {
-  const auto first = static_cast<unsigned char>(sequence[0]);
-  if (sequence.size() == 1) return first < 0x20 || first == 0x7F;
-  if (sequence.size() == 2) return first == 0xC2 && static_cast<unsigned char>(sequence[1]) < 0xA0;
-  return sequence.size() == 3 && sequence.starts_with("\xE2\x80") &&
-         ((sequence[2] >= '\xA8' && sequence[2] <= '\xAE') || sequence[2] == '\x8F' ||
-          sequence[2] == '\x8E');
-}
+constexpr std::size_t kMostShown = std::size_t{1} << 20;
 
 // Columns on a terminal, good enough for names: code points.
 std::size_t columns(std::string_view s) {
@@ -60,16 +33,11 @@ std::string where(const Error& e) {
 }  // namespace
 
 std::string printable(std::string_view text, bool multi_line) {
+  if (!multi_line) return escaped(text, kMostShown);
   std::string out;
-  while (!text.empty()) {
-    const std::size_t n = utf8_length(text);
-    const std::string_view piece = text.substr(0, n == 0 ? 1 : n);
-    const bool kept = multi_line && (piece == "\n" || piece == "\t");
-    if (n == 0 || (harmful(piece) && !kept))
-      for (const char c : piece) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else
-      out += piece;
-    text.remove_prefix(piece.size());
+  for (const std::string_view line : split(text, '\n')) {
+    if (!out.empty()) out += "\n  ";
+    out += escaped(line, kMostShown);
   }
   return out;
 }
@@ -93,7 +61,7 @@ std::string Table::text() const {
   };
   std::size_t total = 1;
   for (const std::size_t w : widths) total += w + 3;
-  std::string out = line(head_) + std::string(total - 2, '-') + "\n";
+  std::string out = line(head_) + std::string(total - 1, '-') + "\n";
   for (const auto& row : rows_) out += line(row);
   return out;
 }

@@ -27,8 +27,7 @@ class Table {
 /// "Name:           web1" lines, as dominfo prints them. `width` is where values begin.
 std::string labelled(std::string_view label, std::string_view value, std::size_t width = 16);
 
-/// Peers' text made harmless for a terminal: control characters and bad UTF-8 become \xNN.
-/// Line ends and tabs are kept only with `multi_line`.
+/// Peers' text made harmless for a terminal, see escaped(); line ends are kept with `multi_line`.
 std::string printable(std::string_view text, bool multi_line = false);
 
 /// The one document of `--output json`.

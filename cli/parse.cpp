@@ -5,7 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+
+#include "core/base/text.hpp"
 
 namespace vmferry::cli {
 
@@ -109,11 +110,11 @@ Error Parser::unknown(std::string_view written) const {
   for (const Option* o : options_) add(*o);
   for (const Option& o : kGlobals) add(o);
   const std::vector<std::string_view> names(spellings.begin(), spellings.end());
-  const std::string_view near = nearest(written, names);
+  const auto near = closest(written, names);
   std::string message = parsed_.command
                             ? fmt::format("{} has no option {}", parsed_.command->name, written)
                             : fmt::format("there is no option {}", written);
-  if (!near.empty()) message += fmt::format("; did you mean {}?", near);
+  if (near) message += fmt::format("; did you mean {}?", *near);
   Error error(ErrorId::usage, message);
   if (parsed_.command)
     error.remedy = fmt::format("`vmferry help {}` shows its options.", parsed_.command->name);
@@ -191,9 +192,9 @@ Result<> Parser::set_command(std::string_view name) {
     std::vector<std::string_view> names;
     for (const Command* c : commands())
       if (!c->hidden) names.push_back(c->name);
-    const std::string_view near = nearest(name, names);
+    const auto near = closest(name, names);
     std::string message = fmt::format("there is no command '{}'", name);
-    if (!near.empty()) message += fmt::format("; did you mean {}?", near);
+    if (near) message += fmt::format("; did you mean {}?", *near);
     return std::unexpected(
         Error(ErrorId::usage, message).advise("`vmferry help` lists the commands."));
   }
@@ -249,40 +250,9 @@ Result<Parsed> Parser::run() {
   return std::move(parsed_);
 }
 
-// Edits (insert, delete, replace, swap neighbours) between two short words.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
-  std::iota(above.begin(), above.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replace = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, replace});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before = std::exchange(above, std::exchange(row, before));
-  }
-  return above[b.size()];
-}
-
 }  // namespace
 
 std::span<const Option> global_options() { return kGlobals; }
-
-std::string_view nearest(std::string_view typed, std::span<const std::string_view> names) {
-  if (typed.size() > 64) return {};
-  std::string_view best;
-  std::size_t least = std::max<std::size_t>(1, typed.size() / 3) + 1;
-  for (const std::string_view name : names) {
-    const std::size_t d = distance(typed, name);
-    if (d < least) {
-      least = d;
-      best = name;
-    }
-  }
-  return best;
-}
 
 Result<Parsed> parse(std::span<const std::string> words, Format& format) {
   return Parser(words, format).run();

@@ -29,7 +29,4 @@ struct Parsed {
 /// known, so that even the refusal of the rest can be printed in it.
 Result<Parsed> parse(std::span<const std::string> words, Format& format);
 
-/// The name nearest to a mistyped one, or empty when none is near.
-std::string_view nearest(std::string_view typed, std::span<const std::string_view> names);
-
 }  // namespace vmferry::cli
