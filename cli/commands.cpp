@@ -6,11 +6,11 @@
 namespace vmferry::cli {
 
 extern const Command kList, kDefine, kUndefine, kStart, kSuspend, kResume, kShutdown, kDestroy;
-extern const Command kHostname, kUri, kVersion;
+extern const Command kMigrate, kHostname, kUri, kVersion;
 
 static constexpr const Command* kAll[] = {
-    &kList,     &kDefine,  &kUndefine, &kStart, &kSuspend, &kResume,
-    &kShutdown, &kDestroy, &kHostname, &kUri,   &kVersion,
+    &kMigrate, &kList,     &kDefine,  &kUndefine, &kStart, &kSuspend,
+    &kResume,  &kShutdown, &kDestroy, &kHostname, &kUri,   &kVersion,
 };
 
 std::span<const Command* const> commands() { return kAll; }

@@ -93,11 +93,11 @@ struct OpenHost {
 };
 
 int run(std::vector<std::string> words) {
-  asio::io_context io(1);
-  SystemClock clock;
-  Stop stop(io.get_executor());
+  SystemClock clock;  // before the loop: what is left in it when it ends still refers to these
   Descriptors sink;
   TerminalPrompter prompter;
+  asio::io_context io(1);
+  Stop stop(io.get_executor());
   asio::signal_set signals(io, SIGINT, SIGTERM);
   std::signal(SIGPIPE, SIG_IGN);
   asio::co_spawn(io, watch_signals(signals, stop), [](const std::exception_ptr&) {});
@@ -114,7 +114,7 @@ int run(std::vector<std::string> words) {
   asio::co_spawn(io, run_command_line(around, std::move(words)),
                  [&](const std::exception_ptr& failure, Exit value) {
                    if (!failure) exit = value;
-                   signals.cancel();
+                   io.stop();
                  });
   io.run();
   return static_cast<int>(exit);

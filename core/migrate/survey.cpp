@@ -23,15 +23,15 @@ Task<HostView> ask_host(Host& host, std::string uri) {
 Task<SideAnswers> ask_source(Opener open, std::string uri, std::string name) {
   SideAnswers answers;
   answers.host = co_await open(uri);
-  auto [seen, domain] = co_await both(settle(ask_host(*answers.host, uri)),
-                                      settle(answers.host->find(name)));
+  auto [seen, domain] =
+      co_await both(settle(ask_host(*answers.host, uri)), settle(answers.host->find(name)));
   if (!domain) throw std::move(domain).error();
   if (!seen) throw std::move(seen).error();
   answers.view = *std::move(seen);
   answers.domain.ref = *std::move(domain);
   const DomainRef& ref = answers.domain.ref;
-  auto [status, persistent] = co_await both(answers.host->status(ref),
-                                            answers.host->is_persistent(ref));
+  auto [status, persistent] =
+      co_await both(answers.host->status(ref), answers.host->is_persistent(ref));
   answers.domain.status = status;
   answers.domain.persistent = persistent;
   co_return answers;
@@ -52,9 +52,8 @@ Endpoint endpoint(Side side, const std::string& uri, std::unique_ptr<Host> host,
 
 Task<Survey> survey(Opener open, Request request) {
   const std::string to = value_or_throw(destination_uri(request.source, request.destination));
-  auto [source, destination] =
-      co_await both(settle(ask_source(open, request.source, request.domain)),
-                    settle(ask_destination(open, to)));
+  auto [source, destination] = co_await both(
+      settle(ask_source(open, request.source, request.domain)), settle(ask_destination(open, to)));
   if (!source) {
     Error error = std::move(source).error().at(Side::source);
     if (!destination) error.note(fmt::format("destination: {}", destination.error().message));
@@ -66,14 +65,17 @@ Task<Survey> survey(Opener open, Request request) {
   Survey out;
   SideAnswers there;
   std::string trouble;
-  if (destination) there = *std::move(destination);
-  else trouble = destination.error().message;
+  if (destination)
+    there = *std::move(destination);
+  else
+    trouble = destination.error().message;
   there.view.uri = to;
   out.resolution = resolve(request, source->view, there.view, source->domain);
   if (!trouble.empty())
     out.resolution.notes.push_back(fmt::format(
         "the destination cannot be reached from here ({}), so what it can do was not asked, and "
-        "whether the guest runs there cannot be seen afterwards", trouble));
+        "whether the guest runs there cannot be seen afterwards",
+        trouble));
   out.source = endpoint(Side::source, request.source, std::move(source->host), open);
   out.destination = endpoint(Side::destination, to, std::move(there.host), std::move(open));
   co_return out;

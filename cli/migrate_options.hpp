@@ -1,0 +1,42 @@
+#pragma once
+// What `migrate` and `plan` take on the command line: the options of core/flags/table.hpp.
+#include "cli/spec.hpp"
+#include "core/migrate/draft.hpp"
+
+namespace vmferry::cli {
+
+struct MigrateOptions {
+  Draft draft;
+  bool events = false;
+  Result<> check() const;
+  bool chosen(Opt option) const { return draft.chosen().yes(option); }
+};
+
+/// Every row of the table as an option.
+std::span<const Option> migrate_table_options();
+
+inline constexpr Option kMigratePositionals[] = {
+    {.name = "domain",
+     .metavar = "DOMAIN",
+     .help = "name, id or UUID of the domain",
+     .complete = Complete::domain,
+     .required = true,
+     .store = [](void* options, const Option&, std::string_view text) -> Result<> {
+       static_cast<MigrateOptions*>(options)->draft.domain = text;
+       return {};
+     }},
+    {.name = "desturi",
+     .metavar = "DESTINATION",
+     .help = "connection URI of the destination, or a bare host name",
+     .complete = Complete::destination,
+     .required = true,
+     .store = [](void* options, const Option&, std::string_view text) -> Result<> {
+       static_cast<MigrateOptions*>(options)->draft.destination = text;
+       return {};
+     }},
+};
+
+/// The draft as a request, with the source's URI filled in.
+Request request_of(const Context& context, MigrateOptions options);
+
+}  // namespace vmferry::cli
