@@ -78,7 +78,7 @@ def settle_at(lab, guest, letters, seconds):
 def counter_problems(lab, guest):
     """Two copies, an old copy, or a gap, told by the guest's own counter."""
     pieces = []
-    trail = getattr(guest, "trail", [(host, 0) for host in lab.hosts])
+    trail = guest.trail or [(host, 0) for host in lab.hosts]
     for n, (host, start) in enumerate(trail):
         ends = [offset for later, offset in trail[n + 1:] if later is host]
         pieces.append(host.serial_log(guest.log_name)[start:ends[0] if ends else None])

@@ -38,6 +38,8 @@ class Guest:
     disks: list = field(default_factory=list)  # (path, read-only)
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     log_name: str = ""
+    # (host, offset in its serial log) in the order in which it ran there; None: source, destination
+    trail: list = None
 
     def __post_init__(self):
         self.log_name = self.log_name or self.name + ".serial"

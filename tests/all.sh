@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Everything that is tested: installs packages, builds with sanitizers, runs unit tests, house
+# rules, fuzzers for a moment, and real libvirt hosts. As root on Debian 12. One build serves all.
+#
+#   tests/all.sh              FUZZ_SECONDS=N (default 10) for each fuzzer
+#
+# Closes with "N passed, N failed"; the exit status says the same.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+build=build/sanitize
+passed=0 failed=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export UBSAN_OPTIONS=print_stacktrace=1
+export ASAN_OPTIONS=detect_stack_use_after_return=1
+
+# step NAME SECONDS COMMAND...: output is shown only when it fails; returns the command's status
+step() {
+  local name=$1 seconds=$2 begin=$SECONDS status
+  shift 2
+  timeout --kill-after=20 "$seconds" "$@" > "$logs/step" 2>&1 < /dev/null
+  status=$?
+  if [ $status = 0 ]; then
+    printf 'ok     %s (%d s)\n' "$name" $((SECONDS - begin))
+  else
+    tail -n 150 "$logs/step"
+    [ $status != 124 ] || echo "took longer than $seconds s"
+    printf 'FAILED %s (%d s, status %d)\n' "$name" $((SECONDS - begin)) $status
+  fi
+  return $status
+}
+
+# single NAME SECONDS COMMAND...: a step that counts as one test
+single() {
+  if step "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); return 1; fi
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ $failed = 0 ] && [ $passed != 0 ]
+  exit
+}
+
+# suite NAME SECONDS PATTERN COMMAND...: adds the counts of the line that PATTERN finds
+suite() {
+  local name=$1 seconds=$2 pattern=$3 status good bad
+  shift 3
+  step "$name" "$seconds" "$@"
+  status=$?
+  read -r good bad < <(sed -nE "s/$pattern/\1 \2/p" "$logs/step" | tail -n 1)
+  passed=$((passed + ${good:-0})) failed=$((failed + ${bad:-0}))
+  # a suite that failed without saying how many, or that ran nothing, is one failure
+  if { [ $status != 0 ] && [ "${bad:-0}" = 0 ]; } || { [ $status = 0 ] && [ "${good:-0}" = 0 ]; }; then
+    echo "FAILED $name: status $status, ${good:-0} tests passed"
+    failed=$((failed + 1))
+  fi
+}
+
+single "install packages" 1300 tests/install.sh || finish
+single "configure" 120 cmake --preset sanitize || finish
+single "build" 1500 cmake --build --preset sanitize || finish
+
+for rules in tests/tidy.py tests/layers.py; do
+  single "house rules: $rules" 120 /usr/bin/python3 "$rules"
+done
+suite "unit tests" 600 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
+  "$build/tests/unit_tests"
+for source in tests/fuzz/*.cpp; do
+  name=$(basename "$source" .cpp)
+  mkdir -p "$logs/corpus-$name"
+  single "fuzz $name" 120 "$build/tests/fuzz_$name" -max_total_time="${FUZZ_SECONDS:-10}" \
+    -rss_limit_mb=1024 -timeout=10 -artifact_prefix="$logs/" "$logs/corpus-$name"
+done
+suite "real hosts" 1200 '([0-9]+) passed, ([0-9]+) failed' \
+  tests/lab/run.py -j 3 --vmferry "$build/vmferry"
+finish
