@@ -6,6 +6,7 @@
 #include "cli/help.hpp"
 #include "cli/output.hpp"
 #include "cli/parse.hpp"
+#include "core/explain/diagnose.hpp"
 
 namespace vmferry::cli {
 
@@ -58,8 +59,9 @@ Task<Exit> run_command_line(Surroundings around, std::vector<std::string> words)
   Task<Exit> task = run_parsed(around, *parsed);
   const Result<Exit> result = co_await settle(std::move(task));
   if (result) co_return *result;
-  print_error(around.sink, format, around.terminal, result.error());
-  co_return result.error().exit();
+  const Error error = diagnose(result.error());
+  print_error(around.sink, format, around.terminal, error);
+  co_return error.exit();
 }
 
 }  // namespace vmferry::cli

@@ -1,4 +1,5 @@
-#include <array>
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/migrate_options.hpp"
@@ -16,14 +17,10 @@ void announce(Context& context, const Resolution& resolution, const MigrateOptio
     Json line = {{"event", "plan"}, {"plan", plan_json(resolution)}};
     context.sink.out(line.dump() + "\n");
   } else if (!context.quiet && !context.json()) {
-    context.sink.err(printable(resolution.end_state) + "\n");
+    context.sink.err(printable(fmt::format("{}; {}", resolution.end_state, resolution.data.text)) +
+                     "\n");
     for (const std::string& note : resolution.notes) context.sink.err(printable(note) + "\n");
   }
-}
-
-Exit print_plan(Context& context, const Resolution& resolution) {
-  print_result(context, plan_text(resolution), plan_json(resolution));
-  return resolution.allowed() ? Exit::done : Exit::refused;
 }
 
 // Goodbyes are a courtesy: a host that does not answer one changes nothing any more.
@@ -69,10 +66,6 @@ constexpr Option kOptions[] = {
     option<&MigrateOptions::events>(
         {.name = "events", .help = "print one JSON object per line as things happen"}),
 };
-constexpr std::array<std::string_view, 8> kLegacy = {
-    "migrateuri", "graphicsuri", "listen-address", "dname",
-    "timeout",    "xml",         "migrate-disks",  "disks-port"};
-
 }  // namespace
 
 extern constexpr Command kMigrate = command<MigrateOptions, run>(
@@ -93,7 +86,7 @@ extern constexpr Command kMigrate = command<MigrateOptions, run>(
      .positionals = kMigratePositionals,
      .options = kOptions,
      .more_options = migrate_table_options,
-     .legacy_positionals = kLegacy});
+     .legacy_positionals = kMigrateLegacy});
 static_assert(well_formed(kMigrate));
 
 }  // namespace vmferry::cli

@@ -6,11 +6,11 @@
 namespace vmferry::cli {
 
 extern const Command kList, kDefine, kUndefine, kStart, kSuspend, kResume, kShutdown, kDestroy;
-extern const Command kMigrate, kHostname, kUri, kVersion;
+extern const Command kMigrate, kPlan, kRules, kHostname, kUri, kVersion, kExplain;
 
 static constexpr const Command* kAll[] = {
-    &kMigrate, &kList,     &kDefine,  &kUndefine, &kStart, &kSuspend,
-    &kResume,  &kShutdown, &kDestroy, &kHostname, &kUri,   &kVersion,
+    &kMigrate, &kPlan,     &kRules,   &kList,     &kDefine, &kUndefine, &kStart,   &kSuspend,
+    &kResume,  &kShutdown, &kDestroy, &kHostname, &kUri,    &kVersion,  &kExplain,
 };
 
 std::span<const Command* const> commands() { return kAll; }

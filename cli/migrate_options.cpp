@@ -1,6 +1,11 @@
 #include "cli/migrate_options.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 
 #include "cli/context.hpp"
 
@@ -8,11 +13,38 @@ namespace vmferry::cli {
 
 namespace {
 
+constexpr std::size_t kMaxFile = std::size_t{4} << 20;  // libvirt's limit of a string
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text(kMaxFile + 1, '\0');
+  if (!in) return fail(ErrorId::usage, fmt::format("{}: {}", path, std::strerror(errno)));
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (in.bad() || text.empty())
+    return fail(ErrorId::usage, fmt::format("{}: nothing to read", path));
+  return text;
+}
+
+/// The message without the option's name, which the caller puts in front.
+Result<> plain(Result<> result, const OptRow& r) {
+  if (result) return result;
+  const std::string prefix = fmt::format("--{}: ", r.option);
+  Error error = std::move(result).error();
+  if (error.message.starts_with(prefix)) error.message.erase(0, prefix.size());
+  return std::unexpected(std::move(error));
+}
+
 Result<> store_row(void* options, const Option& option, std::string_view text) {
   Draft& draft = static_cast<MigrateOptions*>(options)->draft;
   const auto id = static_cast<Opt>(option.row);
-  if (row(id).type != ValueType::boolean) return draft.set(id, text);
-  return draft.choose(id, text == "no" ? Choice::no : Choice::yes);
+  const OptRow& r = row(id);
+  if (r.type == ValueType::boolean)
+    return plain(draft.choose(id, text == "no" ? Choice::no : Choice::yes), r);
+  if (r.type != ValueType::file) return plain(draft.set(id, text), r);
+  const Result<std::string> content = read_file(std::string(text));
+  if (!content) return std::unexpected(content.error());
+  return plain(draft.set(id, *content), r);
 }
 
 Option as_option(const OptRow& r, std::string_view spelling, bool hidden) {
@@ -32,10 +64,12 @@ Option as_option(const OptRow& r, std::string_view spelling, bool hidden) {
 
 std::vector<Option> make_options() {
   std::vector<Option> all;
-  for (const OptRow& r : opt_rows()) {
-    all.push_back(as_option(r, r.option, false));
-    if (!r.alias.empty()) all.push_back(as_option(r, r.alias, true));
-  }
+  for (int group = 0; group < kOptGroups; ++group)
+    for (const OptRow& r : opt_rows()) {
+      if (std::to_underlying(r.group) != group) continue;
+      all.push_back(as_option(r, r.option, false));
+      if (!r.alias.empty()) all.push_back(as_option(r, r.alias, true));
+    }
   return all;
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 // What `migrate` and `plan` take on the command line: the options of core/flags/table.hpp.
+#include <array>
+
 #include "cli/spec.hpp"
 #include "core/migrate/draft.hpp"
+#include "core/migrate/resolve.hpp"
 
 namespace vmferry::cli {
 
@@ -35,6 +38,14 @@ inline constexpr Option kMigratePositionals[] = {
        return {};
      }},
 };
+
+/// Those that virsh also takes by position (legacy_positionals() of the table).
+inline constexpr std::array<std::string_view, 8> kMigrateLegacy = {
+    "migrateuri", "graphicsuri", "listen-address", "dname",
+    "timeout",    "xml",         "migrate-disks",  "disks-port"};
+
+/// The plan as the command's result; done, or refused if there are objections.
+Exit print_plan(Context& context, const Resolution& resolution);
 
 /// The draft as a request, with the source's URI filled in.
 Request request_of(const Context& context, MigrateOptions options);

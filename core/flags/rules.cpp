@@ -118,11 +118,9 @@ Ruling ruling(const DriverRules& rules, Opt option, bool active, std::uint64_t l
   if (std::ranges::find(rules.accepted, option) != rules.accepted.end()) return {Stance::accepted};
   const std::int32_t code = is_flag(option) ? kInvalidArg : kArgumentUnsupported;
   if (const std::optional<Opt> flag = serves(option)) {
-    const Ruling of_flag = ruling(rules, *flag, active, 0);
-    if (of_flag.stance == Stance::refused)
-      return refused(
-          fmt::format("it serves {}, which is refused: {}", option_text(*flag), of_flag.reason),
-          is_param(option) ? code : 0);
+    if (ruling(rules, *flag, true, 0).stance == Stance::refused)
+      return refused(fmt::format("it serves {}, which is refused", option_text(*flag)),
+                     is_param(option) ? code : 0);
     if (!is_param(option)) return {Stance::accepted};
   }
   if (!rules.cannot.empty()) return refused(std::string(rules.cannot), kNoSupport);

@@ -27,7 +27,6 @@ Result<std::int64_t> parse_number(const OptRow& r, std::string_view text) {
 }
 
 Result<> add_list(const OptRow& r, std::string_view text, Params& params) {
-  params.remove(r.name);
   std::string_view rest = text;
   for (bool more = true; more;) {
     const std::size_t comma = rest.find(',');

@@ -16,7 +16,7 @@ class Draft {
 
   /// A boolean: --x is yes, --no-x is no. Saying both is an error. Errors: usage.
   Result<> choose(Opt option, Choice choice);
-  /// An option with an argument. A file's is its contents (at most 4 MiB, libvirt's limit of a
+  /// An option with an argument; lists grow with each call, others are replaced. A file's is its contents (at most 4 MiB, libvirt's limit of a
   /// string). Errors: usage.
   Result<> set(Opt option, std::string_view value);
   const Chosen& chosen() const { return chosen_; }

@@ -9,7 +9,7 @@
 
 namespace vmferry {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 namespace {
 

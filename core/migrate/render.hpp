@@ -12,8 +12,8 @@ std::string value_text(const TypedParam& param);
 
 /// Lines for people, with a newline at the end; at most about 100 columns.
 std::string plan_text(const Resolution& resolution);
-nlohmann::json plan_json(const Resolution& resolution);
-nlohmann::json objection_json(const Objection& objection);
+nlohmann::ordered_json plan_json(const Resolution& resolution);
+nlohmann::ordered_json objection_json(const Objection& objection);
 /// "managed", "peer-to-peer", "direct"; "v3 with parameters", …
 std::string_view kind_text(Kind kind);
 std::string_view protocol_text(Protocol protocol);

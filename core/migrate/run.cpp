@@ -1,4 +1,5 @@
 #include "core/migrate/run.hpp"
+#include "core/explain/diagnose.hpp"
 
 #include <fmt/format.h>
 
@@ -134,8 +135,10 @@ Task<Report> migrate(Engine engine, Plan plan, Endpoint& source, Endpoint& desti
   co_await run_all(run);
   run.leave();
   run.report.total = engine.clock.now() - began;
-  if (run.report.error)
+  if (run.report.error) {
+    run.report.error = diagnose(*std::move(run.report.error));
     for (std::string& text : run.report.notes) run.report.error->note(text);
+  }
   co_return std::move(run.report);
 }
 
