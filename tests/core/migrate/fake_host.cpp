@@ -120,7 +120,8 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie&, Verdict ve
   if (verdict == Verdict::cancelled || (!m.guest && !offline)) {
     m.guest.reset();
     after(fault, "finish");
-    throw Error(ErrorId::remote, "migration successfully aborted");
+    if (verdict == Verdict::cancelled) co_return Finished{};
+    throw Error(ErrorId::remote, "the incoming guest is gone");
   }
   m.guest = DomainStatus{offline ? DomainState::shutoff : DomainState::running, kRunningMigrated};
   m.executed = !offline;
