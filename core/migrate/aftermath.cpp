@@ -8,6 +8,8 @@ namespace vmferry {
 namespace {
 
 using Seen = Sighting::Seen;
+constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
+constexpr std::int32_t kOperationAborted = 78;
 
 void close_verdict(Run& run, Whereabouts where, Error error) {
   run.report.where = where;
@@ -24,7 +26,7 @@ Task<> end_incoming(Run& run, const Cookie& cookie) {
   const PhaseCall call = run.destination_call();
   Task<Finished> asked = run.destination.host->finish(call, cookie, Verdict::cancelled);
   const auto ended = co_await settle(std::move(asked));
-  if (ended) co_return;
+  if (ended || ended.error().wire.code == kMigrateFinishOk) co_return;
   run.note(fmt::format("the destination, asked to clean up, said: {}", ended.error().message));
 }
 
@@ -58,7 +60,7 @@ Task<Sighting> resume_source(Run& run) {
 
 // The original failure, as what the user asked for if he did ask for it.
 Error as_asked(Run& run, Error failure) {
-  const bool stopped = failure.id == ErrorId::cancelled;
+  const bool stopped = failure.id == ErrorId::cancelled || failure.wire.code == kOperationAborted;
   if (run.abort_why.empty() && !stopped) return failure;
   const std::string why = run.abort_why.empty() ? run.engine.stop.why() : run.abort_why;
   Error told(ErrorId::cancelled,

@@ -39,8 +39,8 @@ class Attendant {
   }
 
   Task<> subscribe() {
-    subscription_ = co_await source().subscribe(run_.plan.domain,
-                                                [this](const DomainEvent& event) { heard(event); });
+    const auto on_event = [this](const DomainEvent& event) { heard(event); };
+    subscription_ = co_await source().subscribe(run_.plan.domain, on_event);
   }
 
   // Until something changed, the user wants to stop, or `pause` has passed.

@@ -16,8 +16,8 @@ class Draft {
 
   /// A boolean: --x is yes, --no-x is no. Saying both is an error. Errors: usage.
   Result<> choose(Opt option, Choice choice);
-  /// An option with an argument; lists grow with each call, others are replaced. A file's is its contents (at most 4 MiB, libvirt's limit of a
-  /// string). Errors: usage.
+  /// An option with an argument; lists grow with each call, others are replaced. A file's is its
+  /// contents (at most 4 MiB, libvirt's limit of a string). Errors: usage.
   Result<> set(Opt option, std::string_view value);
   const Chosen& chosen() const { return chosen_; }
   /// What is wrong with the command line.

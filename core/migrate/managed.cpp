@@ -134,7 +134,7 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, const P
     if (failure.reply_lost)
       co_await after_lost_perform(run, std::move(failure), ready.cookie);
     else
-      co_await bring_home(run, std::move(failure), true, Cookie{}, false);
+      co_await bring_home(run, std::move(failure), true, Cookie(), false);
     co_return;
   }
   run.postcopy = copy.postcopy;
@@ -162,7 +162,7 @@ Task<> run_managed(Run& run) {
   auto ready = co_await settle(make_ready(run, begun, prepared, began));
   if (!ready) {
     const bool release = began && (run.plan.change_protection || prepared);
-    co_await bring_home(run, Error(ready.error()), prepared, Cookie{}, release);
+    co_await bring_home(run, Error(ready.error()), prepared, Cookie(), release);
     co_return;
   }
   const auto ex = co_await asio::this_coro::executor;

@@ -8,10 +8,11 @@ Witness::~Witness() = default;
 bool Witness::never_ran() const { return host_ && subscription_ && !host_->lost() && !ran_; }
 
 static Task<std::unique_ptr<Subscription>> watch(Host& host, const DomainRef& domain, bool& ran) {
-  co_return co_await host.subscribe(domain, [&ran](const DomainEvent& event) {
+  const auto on_event = [&ran](const DomainEvent& event) {
     const bool resumed = event.kind == DomainEvent::Kind::lifecycle && event.event == kEventResumed;
     if (resumed) ran = true;
-  });
+  };
+  co_return co_await host.subscribe(domain, on_event);
 }
 
 Task<std::unique_ptr<Witness>> Witness::call(Run& run) {

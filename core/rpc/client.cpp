@@ -1,6 +1,5 @@
 #include "core/rpc/client.hpp"
 
-#include <algorithm>
 #include <array>
 #include <asio/co_spawn.hpp>
 #include <deque>
@@ -22,7 +21,7 @@ struct Client::Pending {
 // What the loops and the calls share. It outlives the Client while a loop is still winding up.
 struct Client::Link {
   Link(std::unique_ptr<Stream> s, Clock& c, const Executor& ex, ClientOptions o)
-      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex), died(ex) {}
+      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex) {}
 
   struct Outgoing {
     Bytes bytes;
@@ -32,13 +31,10 @@ struct Client::Link {
   std::unique_ptr<Stream> stream;
   Clock& clock;
   ClientOptions options;
-  // By serial; null: nobody waits any more, but the peer still works on it, so it keeps its place.
   std::map<std::uint32_t, Pending*> pending;
-  int long_calls = 0;  // calls without a deadline under way
   std::deque<Outgoing> outbox;
   Signal outbox_changed;
   Signal place_free;
-  Signal died;
   std::uint32_t serial = 0;
   std::optional<Error> dead;
   Micros heard{};  // when anything last came in
@@ -57,25 +53,9 @@ struct Client::Link {
       why = Error(ErrorId::connect_lost, why.message);
     dead = std::move(why);
     stream->close();
-    for (auto& [number, call] : pending)
-      if (call) call->changed.notify();
+    for (auto& [number, call] : pending) call->changed.notify();
     outbox_changed.notify();
     place_free.notify();
-    died.notify();
-  }
-
-  // One place stays free for an abort as long as a call is under way that may need one.
-  bool has_place(const CallOptions& call) const {
-    const bool keep_one = !call.urgent && (long_calls > 0 || call.deadline == Micros(0));
-    return pending.size() < kCallsInFlight - (keep_one ? 1 : 0);
-  }
-
-  // Nobody waits for that answer any more.
-  void abandon(std::uint32_t number) {
-    pending[number] = nullptr;
-    const auto unanswered = std::ranges::count_if(pending, [](const auto& p) { return !p.second; });
-    if (unanswered >= kCallsInFlight - 1)
-      die(Error(ErrorId::connect_lost, "the host leaves one call after the other unanswered"));
   }
 
   // Keepalive is a program of its own; a stream's packets and late replies have no one here.
@@ -89,13 +69,8 @@ struct Client::Link {
     if (h.type != Type::reply) return;
     const auto it = pending.find(h.serial);
     if (it == pending.end()) return;
-    if (it->second) {
-      it->second->reply = std::move(packet);
-      it->second->changed.notify();
-    } else {
-      pending.erase(it);
-      place_free.notify();
-    }
+    it->second->reply = std::move(packet);
+    it->second->changed.notify();
   }
 
   static Header keepalive(std::int32_t procedure) {
@@ -107,28 +82,19 @@ struct Client::Link {
   }
 };
 
-// A call's place among those under way, given back once it is answered.
+// A call's place among those under way, given back however the call ends.
 struct Client::InFlight {
-  InFlight(std::shared_ptr<Link> l, std::uint32_t s, Pending& p, bool is_long)
-      : link(std::move(l)), serial(s), mine(p), counted_long(is_long) {
-    link->pending.emplace(serial, &mine);
-    link->long_calls += counted_long ? 1 : 0;
+  InFlight(std::shared_ptr<Link> l, std::uint32_t s, Pending& p) : link(std::move(l)), serial(s) {
+    link->pending.emplace(serial, &p);
   }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
   ~InFlight() {
-    link->long_calls -= counted_long ? 1 : 0;
-    if (mine.reply || link->dead) {
-      link->pending.erase(serial);
-      link->place_free.notify();
-    } else {
-      link->abandon(serial);
-    }
+    link->pending.erase(serial);
+    link->place_free.notify();
   }
   std::shared_ptr<Link> link;
   std::uint32_t serial;
-  Pending& mine;
-  bool counted_long;
 };
 
 Client::Client(std::unique_ptr<Stream> stream, Clock& clock, const Executor& ex,
@@ -190,8 +156,8 @@ Task<> Client::write_loop(std::shared_ptr<Link> link) {
     }
     const Link::Outgoing next = std::move(link->outbox.front());
     link->outbox.pop_front();
-    const auto it = link->pending.find(next.serial);
-    if (it != link->pending.end() && it->second) it->second->written = true;
+    if (const auto it = link->pending.find(next.serial); it != link->pending.end())
+      it->second->written = true;
     co_await link->stream->write_all(next.bytes);
   }
 }
@@ -200,8 +166,7 @@ Task<> Client::ping_loop(std::shared_ptr<Link> link) {
   const Micros interval = link->options.keepalive_interval;
   const Micros limit = interval * (link->options.keepalive_count + 1);
   while (!link->dead) {
-    Task<> pause = link->clock.sleep(interval);
-    co_await first_of(std::move(pause), link->died.wait());
+    co_await link->clock.sleep(interval);
     const Micros silence = link->clock.now() - link->heard;
     if (silence >= limit) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silence).count();
@@ -217,52 +182,39 @@ Task<> Client::wait_reply(std::shared_ptr<Link> link, Pending& pending) {
   while (!pending.reply && !link->dead) co_await pending.changed.wait();
 }
 
-static Error lost(Error why, bool written) {
-  why.reply_lost = written;
-  return why;
-}
-
-Task<> Client::wait_place(std::shared_ptr<Link> link, CallOptions options) {
-  while (!link->dead && !link->has_place(options)) co_await link->place_free.wait();
-}
-
-void Client::post_encoded(std::int32_t procedure, const Bytes& payload) {
-  if (link_->dead) return;
-  Header header;
-  header.procedure = procedure;
-  header.serial = ++link_->serial;
-  link_->pending.emplace(header.serial, nullptr);
-  link_->send(header, payload);
+static Error lost(const Error& why, bool written) {
+  Error error = why;
+  error.reply_lost = written;
+  return error;
 }
 
 Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, CallOptions options) {
   const auto link = link_;
   const auto ex = co_await asio::this_coro::executor;
-  co_await wait_place(link, options);
+  const std::size_t places = options.urgent ? kCallsInFlight : kCallsInFlight - 1;
+  while (!link->dead && link->pending.size() >= places) co_await link->place_free.wait();
   if (link->dead) throw lost(*link->dead, false);
 
   Pending mine(ex);
   Header header;
   header.procedure = procedure;
   header.serial = ++link->serial;
-  const InFlight place(link, header.serial, mine, options.deadline == Micros(0));
+  const InFlight place(link, header.serial, mine);
   link->send(header, payload);
-  try {
-    if (options.deadline == Micros(0)) {
-      co_await wait_reply(link, mine);
-    } else {
-      Task<> timer = link->clock.sleep(options.deadline);
-      co_await first_of(wait_reply(link, mine), std::move(timer));
-    }
-  } catch (...) {  // cancelled by whoever waits for us: the request may still be carried out
-    throw lost(current_error(), mine.written);
+  if (options.deadline == Micros(0)) {
+    co_await wait_reply(link, mine);
+  } else {
+    Task<> timer = link->clock.sleep(options.deadline);
+    co_await first_of(wait_reply(link, mine), std::move(timer));
   }
   if (!mine.reply && link->dead) throw lost(*link->dead, mine.written);
-  if (!mine.reply)
-    throw lost(Error(ErrorId::timed_out, "the host did not answer in time"), mine.written);
+  if (!mine.reply) {
+    Error late(ErrorId::timed_out, "the host did not answer in time");
+    late.reply_lost = mine.written;
+    throw late;
+  }
   if (mine.reply->header.status == Status::error) throw to_error(mine.reply->payload);
-  Packet reply = *mine.reply;
-  co_return reply;
+  co_return *std::move(mine.reply);
 }
 
 namespace {

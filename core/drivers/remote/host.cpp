@@ -15,25 +15,27 @@ Task<bool> RemoteHost::supports(std::int32_t feature) {
   co_return ret.value;
 }
 
-// What chooses the protocol first; the oldest versions are asked for only where both newer ones are
-// missing. Events are tried by subscribe(), so they need no question.
+// The questions that matter most of the time in one flight; the older protocols are asked for only
+// where the newest is missing.
 Task<HostFeatures> RemoteHost::features() {
   if (features_) co_return *features_;
   const auto ask = [this](Feature f) { return supports(static_cast<std::int32_t>(f)); };
   HostFeatures f;
-  auto [newer, more] =
-      co_await both(both(ask(Feature::migration_params), ask(Feature::migration_v3)),
-                    both(both(ask(Feature::change_protection), ask(Feature::migration_p2p)),
-                         both(ask(Feature::migration_offline), ask(Feature::migration_v2))));
-  std::tie(f.v3_params, f.v3) = newer;
-  std::tie(f.change_protection, f.p2p) = more.first;
-  std::tie(f.offline, f.v2) = more.second;
-  if (!f.v3_params && !f.v3) {
-    auto [old, direct] =
-        co_await both(both(ask(Feature::migration_v1), ask(Feature::xml_migratable)),
-                      ask(Feature::migration_direct));
-    std::tie(f.v1, f.xml_migratable) = old;
-    f.direct = direct;
+  Task<std::pair<bool, bool>> newer =
+      both(ask(Feature::migration_params), ask(Feature::change_protection));
+  Task<std::pair<bool, bool>> kinds =
+      both(ask(Feature::migration_p2p), ask(Feature::migration_offline));
+  const auto [one, two] = co_await both(std::move(newer), std::move(kinds));
+  std::tie(f.v3_params, f.change_protection) = one;
+  std::tie(f.p2p, f.offline) = two;
+  f.v3 = f.v2 = f.v3_params;
+  if (!f.v3_params) {
+    const auto [v3, v2] = co_await both(ask(Feature::migration_v3), ask(Feature::migration_v2));
+    const auto [v1, xml] = co_await both(ask(Feature::migration_v1), ask(Feature::xml_migratable));
+    f.v3 = v3;
+    f.v2 = v2;
+    f.v1 = v1;
+    f.xml_migratable = xml;
   }
   f.events = true;
   features_ = f;
@@ -42,13 +44,11 @@ Task<HostFeatures> RemoteHost::features() {
 
 Task<HostIdentity> RemoteHost::identity() {
   if (identity_) co_return *identity_;
-  auto [names, versions] = co_await both(
-      both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({})),
-      both(client_->call<ConnectGetLibVersion>({}),
-           both(settle(client_->call<ConnectGetVersion>({})), client_->call<ConnectGetUri>({}))));
-  const auto& [type, host] = names;
-  const auto& [library, others] = versions;
-  const auto& [hypervisor, uri] = others;
+  auto [type, host] =
+      co_await both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({}));
+  auto [library, hypervisor] = co_await both(client_->call<ConnectGetLibVersion>({}),
+                                             settle(client_->call<ConnectGetVersion>({})));
+  const TextRet uri = co_await client_->call<ConnectGetUri>({});
   HostIdentity id;
   id.driver = type.text.v;
   id.hostname = host.text.v;
