@@ -1,16 +1,18 @@
-// The list of commands, in the order of the help. A new command is one line here.
+// The list of commands, from commands.def.
 #include <algorithm>
 
 #include "cli/spec.hpp"
 
 namespace vmferry::cli {
 
-extern const Command kList, kDefine, kUndefine, kStart, kSuspend, kResume, kShutdown, kDestroy;
-extern const Command kMigrate, kPlan, kRules, kHostname, kUri, kVersion, kExplain;
+#define VMFERRY_COMMAND(constant) extern const Command constant;
+#include "cli/commands.def"
+#undef VMFERRY_COMMAND
 
 static constexpr const Command* kAll[] = {
-    &kMigrate, &kPlan,     &kRules,   &kList,     &kDefine, &kUndefine, &kStart,   &kSuspend,
-    &kResume,  &kShutdown, &kDestroy, &kHostname, &kUri,    &kVersion,  &kExplain,
+#define VMFERRY_COMMAND(constant) &constant,
+#include "cli/commands.def"
+#undef VMFERRY_COMMAND
 };
 
 std::span<const Command* const> commands() { return kAll; }

@@ -81,6 +81,12 @@ void print_result(Context& context, std::string_view text, const Json& json) {
     context.sink.out(text);
 }
 
+void print_document(Context& context, const std::string& field, std::string_view text) {
+  std::string whole(text);
+  if (!whole.ends_with('\n')) whole += '\n';
+  print_result(context, whole, {{field, text}});
+}
+
 Json error_json(const Error& e) {
   const ErrorEntry& row = entry(e.id);
   Json json = {{"id", row.id}, {"exit", static_cast<int>(e.exit())}, {"message", e.message}};

@@ -35,6 +35,9 @@ void print_json(Context& context, const Json& document);
 /// Text that is the result; `json` is printed instead with --output json.
 void print_result(Context& context, std::string_view text, const Json& json);
 
+/// A document of the host's own (XML), as it is; with --output json as a string under `field`.
+void print_document(Context& context, const std::string& field, std::string_view text);
+
 /// An error for people ("error: [destination, prepare] …", causes, remedy, id) or as JSON.
 void print_error(Sink& sink, Format format, const Terminal& terminal, const Error& error);
 Json error_json(const Error& error);

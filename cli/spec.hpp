@@ -9,7 +9,7 @@
 //   extern constexpr Command kList = command<Options, run>({.name = "list", …});
 //   static_assert(well_formed(kList));
 //
-// and one line in commands.cpp. `Options` may have `Result<> check() const` for rules between its
+// and one line in commands.def. `Options` may have `Result<> check() const` for rules between its
 // members; it runs before anything is contacted.
 #include <cstdint>
 #include <optional>

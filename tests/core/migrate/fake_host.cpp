@@ -120,8 +120,7 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie&, Verdict ve
   if (verdict == Verdict::cancelled || (!m.guest && !offline)) {
     m.guest.reset();
     after(fault, "finish");
-    if (verdict == Verdict::cancelled) co_return Finished{};
-    throw Error(ErrorId::remote, "the incoming guest is gone");
+    throw Error(ErrorId::remote, "migration successfully aborted");
   }
   m.guest = DomainStatus{offline ? DomainState::shutoff : DomainState::running, kRunningMigrated};
   m.executed = !offline;

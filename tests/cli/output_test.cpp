@@ -1,0 +1,74 @@
+#include "cli/output.hpp"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/job_text.hpp"
+
+using namespace vmferry;
+using namespace vmferry::cli;
+
+namespace {
+struct Kept final : Sink {
+  std::string written, complained;
+  void out(std::string_view text) override { written += text; }
+  void err(std::string_view text) override { complained += text; }
+};
+}  // namespace
+
+TEST_CASE("table: as virsh draws it") {
+  Table table({"Id", "Name", "State"});
+  table.add({"1", "test", "running"});
+  CHECK(table.text() == " Id   Name   State\n----------------------\n 1    test   running\n");
+}
+
+TEST_CASE("errors: for people, harmless whatever a peer says") {
+  Kept sink;
+  Error e(ErrorId::migrate_failed, "qemu said \x1b[2Jboo");
+  e.at(Side::destination).in("prepare").note("first \x07 note");
+  e.remedy = "Try again.";
+  print_error(sink, Format::text, Terminal{}, e);
+  CHECK(sink.complained ==
+        "error: [destination, prepare] qemu said \\x1b[2Jboo\n"
+        "  first \\x07 note\n"
+        "  remedy: Try again.\n"
+        "  (migrate.failed; see `vmferry explain migrate.failed`)\n");
+  CHECK(sink.written.empty());
+}
+
+TEST_CASE("errors: for programs") {
+  Kept sink;
+  Error e(ErrorId::remote, "no \xff utf8");
+  e.wire = {42, 10};
+  print_error(sink, Format::json, Terminal{}, e.at(Side::source));
+  const Json json = Json::parse(sink.written)["error"];
+  CHECK(json["id"] == "host.refused");
+  CHECK(json["exit"] == 1);
+  CHECK(json["side"] == "source");
+  CHECK(json["libvirt"]["code"] == 42);
+}
+
+TEST_CASE("colour is for terminals only") {
+  Kept plain, coloured;
+  print_error(plain, Format::text, Terminal{.colour = true}, Error(ErrorId::usage, "x"));
+  print_error(coloured, Format::text, Terminal{.err = true, .colour = true},
+              Error(ErrorId::usage, "x"));
+  CHECK_FALSE(plain.complained.contains('\x1b'));
+  CHECK(coloured.complained.contains("\x1b[1;31merror:\x1b[0m"));
+}
+
+TEST_CASE("job text: virsh's labels") {
+  JobStats stats;
+  CHECK(job_text(stats) == "Job type:         None        \n");
+  stats.type = JobType::unbounded;
+  stats.fields.add("time_elapsed", std::uint64_t{1200});
+  stats.fields.add("data_total", std::uint64_t{3} << 29);
+  stats.fields.add("downtime", std::uint64_t{300});
+  CHECK(job_text(stats) ==
+        "Job type:         Unbounded   \n"
+        "Time elapsed:     1200         ms\n"
+        "Data total:       1.500 GiB\n"
+        "Expected downtime: 300          ms\n");
+  CHECK(raw_job_text(stats).contains("- data_total: 1610612736\n"));
+}
