@@ -125,7 +125,7 @@ def journal_entries(lab):
 
 def _alive_problems(lab, guest, found):
     """The running copy goes on, and nothing else writes."""
-    runs = {"S": 0, "D": 1}.get(found)
+    runs = {"S": 0, "D": 1, "source paused, destination running": 1}.get(found)
     before = [lab.ticks(host, guest) for host in lab.hosts]
     problems = []
     if runs is not None:

@@ -68,8 +68,9 @@ class Proxy:
         self.triggers, self.passed = [], []
         self._pairs, self._lock = set(), threading.Lock()
         self._refusing = False
-        self._flow = threading.Event()
+        self._flow, self._answers = threading.Event(), threading.Event()
         self._flow.set()
+        self._answers.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def at(self, procedure, when, action=cut, occurrence=1):
@@ -87,6 +88,13 @@ class Proxy:
         else:
             self._flow.set()
 
+    def mute(self, muted):
+        """Let calls pass, but hold back whatever the host says."""
+        if muted:
+            self._answers.clear()
+        else:
+            self._answers.set()
+
     def cut(self):
         with self._lock:
             pairs, self._pairs = self._pairs, set()
@@ -96,6 +104,7 @@ class Proxy:
     def close(self):
         self._refusing = True
         self.freeze(False)
+        self.mute(False)
         _shut(self.listener)
         self.cut()
 
@@ -128,6 +137,8 @@ class Proxy:
             while True:
                 frame = _read_frame(source)
                 self._flow.wait()
+                if verb == "reply":
+                    self._answers.wait()
                 self._relay(pair, frame, outlet, verb)
         except OSError:
             pass

@@ -61,7 +61,7 @@ def test_tunnelled(lab):
 
 def test_offline(lab):
     guest = lab.guest(start=False)
-    result = lab.migrate(guest, "--offline", "--persistent")
+    result = lab.migrate(guest, "--offline", "--persistent", "--no-undefinesource")
     assert result.status == 0, result
     assert look(lab.source, guest).persistent and look(lab.destination, guest).persistent
     assert look(lab.destination, guest).state == "shutoff"
@@ -94,9 +94,16 @@ def test_dname(lab):
 
 def test_persistent(lab):
     guest = lab.guest(persistent=True)
-    moved(lab, guest, "--live", "--persistent")
+    moved(lab, guest, "--live", "--persistent", "--no-undefinesource")
     assert look(lab.destination, guest).persistent
-    assert look(lab.source, guest).persistent, "without --undefinesource it stays defined"
+    assert look(lab.source, guest).persistent, "it was to stay defined"
+
+
+def test_nothing_said_moves_all_of_it(lab):
+    guest = lab.guest(persistent=True)
+    moved(lab, guest)
+    assert look(lab.destination, guest).persistent
+    assert look(lab.source, guest).state == "absent"
 
 
 def test_persistent_undefinesource(lab):
