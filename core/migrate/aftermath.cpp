@@ -70,6 +70,24 @@ Error as_asked(Run& run, Error failure) {
   return told;
 }
 
+// Nobody could look. Before Perform nothing stops the guest; after it, it may wait there, paused.
+Error source_unseen(Run& run, Error failure) {
+  if (failure.phase != "perform" && failure.phase != "finish") {
+    failure.note("the source could not be asked again; nothing had stopped the guest there");
+    return failure;
+  }
+  Error told(ErrorId::undecided,
+             fmt::format("{}; the source could not be asked again, so whether the guest runs or is "
+                         "paused there is not known; it never ran on the destination",
+                         failure.message));
+  told.at(Side::source).in(failure.phase);
+  told.remedy = fmt::format(
+      "Look on the source: `vmferry -c '{}' domstate {}`. If it is paused there, it is safe to "
+      "resume it: `vmferry -c '{}' resume {}`.",
+      run.source.uri, run.plan.domain.name, run.source.uri, run.plan.domain.name);
+  return told;
+}
+
 // The last word when the guest should be at the source: what is it really doing there?
 Task<> judge_home(Run& run, Error failure) {
   run.enter(Phase::verify);
@@ -86,10 +104,7 @@ Task<> judge_home(Run& run, Error failure) {
     lost.note(std::move(told.message));
     close_verdict(run, Whereabouts::lost, std::move(lost).at(Side::source));
   } else if (seen == Seen::unreachable) {
-    told.note(
-        "the source could not be asked again: if the guest is paused there, it is safe to "
-        "resume it, since it never ran on the destination");
-    close_verdict(run, Whereabouts::source, std::move(told));
+    close_verdict(run, Whereabouts::source, source_unseen(run, std::move(told)));
   } else {
     if (seen == Seen::paused && run.was_running)
       told.note(
@@ -224,7 +239,7 @@ Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, 
   co_await judge_home(run, std::move(failure));
 }
 
-Task<> after_lost_perform(Run& run, Error failure, const Cookie& prepared) {
+Task<> after_lost_perform(Run& run, Error failure) {
   run.notice("the connection to the source broke while the guest was copied; asking it again");
   const Sighting seen = co_await wait_for_source(run);
   const bool destination_up = run.destination.host && !run.destination.host->lost();
@@ -233,7 +248,7 @@ Task<> after_lost_perform(Run& run, Error failure, const Cookie& prepared) {
     co_await try_destination(run, std::move(failure));
     co_return;
   }
-  co_await end_incoming(run, prepared);
+  co_await end_incoming(run, Cookie());
   co_await judge_home(run, std::move(failure));
 }
 

@@ -126,13 +126,12 @@ Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
 }
 
 // From a destination that may have the guest to the end: confirm where it arrived.
-Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, const Prepared& ready,
-                Witness* witness) {
+Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness* witness) {
   if (!*out.performed) {
     Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
     run.abort_why = copy.aborted ? copy.abort_why : "";
     if (failure.reply_lost)
-      co_await after_lost_perform(run, std::move(failure), ready.cookie);
+      co_await after_lost_perform(run, std::move(failure));
     else
       co_await bring_home(run, std::move(failure), true, Cookie(), false);
     co_return;
@@ -173,7 +172,7 @@ Task<> run_managed(Run& run) {
     out = co_await finish_offline(run);
   else
     out = co_await perform_and_finish(run, copy, ready->cookie, witness);
-  co_await conclude(run, out, copy, begun, *ready, witness.get());
+  co_await conclude(run, out, copy, begun, witness.get());
 }
 
 }  // namespace vmferry

@@ -94,7 +94,7 @@ Task<> run_by_source(Run& run);  ///< peer-to-peer and direct
 /// A failure before Finish(completed) was sent: the incoming guest is ended, the source runs on.
 Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, bool confirm_too);
 /// Perform's answer was lost with the connection to the source.
-Task<> after_lost_perform(Run& run, Error failure, const Cookie& prepared);
+Task<> after_lost_perform(Run& run, Error failure);
 /// Finish failed or its answer was lost. True: the guest is there, go on with Confirm.
 Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness);
 /// Confirm failed or its answer was lost; the guest is on the destination.

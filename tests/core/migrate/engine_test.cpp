@@ -19,8 +19,8 @@ struct Quiet final : Observer {
 };
 
 Task<std::unique_ptr<Host>> connect(FakeWorld& world, bool is_source) {
-  const auto& machine = is_source ? world.source : world.destination;
-  (void)machine;
+  if (is_source && world.source_unreachable_after_loss)
+    throw Error(ErrorId::connect_failed, "no route to the source");
   co_return std::make_unique<FakeHost>(world, is_source);
 }
 
@@ -161,6 +161,25 @@ TEST_CASE("engine: a lost Finish reply is the destination's guest, not two") {
     go(as_virsh, options);
     CHECK(as_virsh.world.two_running());  // so the check above can fail
   }
+}
+
+TEST_CASE("engine: Perform's answer and the source lost for good are not called safe") {
+  Trip plain;
+  go(plain);
+  int perform = -1;
+  for (std::size_t i = 0; i < plain.world.log.size(); ++i)
+    if (plain.world.log[i].ends_with("S perform")) perform = static_cast<int>(i);
+  REQUIRE(perform >= 0);
+  Trip trip;
+  trip.world.faults[perform] = Fault::lose_reply;
+  trip.world.source_unreachable_after_loss = true;
+  go(trip);
+  CHECK(trip.report.exit() == Exit::unknown);
+  CHECK(trip.report.error->remedy.contains("safe to resume"));
+  CHECK_FALSE(trip.world.destination.guest.has_value());
+  // The destination's own cookie of Prepare means "same host" to it when it is sent back.
+  REQUIRE(trip.world.cancelled_with.has_value());
+  CHECK(trip.world.cancelled_with->empty());
 }
 
 TEST_CASE("engine: offline, the definition moves and nothing is copied") {

@@ -113,8 +113,9 @@ Task<Cookie> FakeHost::perform(const PhaseCall&, const Cookie& cookie, std::opti
   co_return kCookie;
 }
 
-Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie&, Verdict verdict) {
+Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
   const Fault fault = before(verdict == Verdict::completed ? "finish" : "finish-cancelled");
+  if (verdict == Verdict::cancelled) world_.cancelled_with = cookie;
   auto& m = machine();
   const bool offline = call.flags.has(Flag::offline);
   if (verdict == Verdict::cancelled || (!m.guest && !offline)) {

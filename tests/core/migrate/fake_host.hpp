@@ -35,7 +35,8 @@ struct FakeWorld {
   std::map<int, Fault> faults;
   int calls = 0;
   bool keeps_records = false;
-  bool destination_unreachable_after_loss = false;
+  bool source_unreachable_after_loss = false;
+  std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
   std::vector<std::string> log;
 
   bool two_running() const { return runs(source) && runs(destination); }
