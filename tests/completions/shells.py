@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""The completions in the real shells, typed at a pseudo-terminal. Usage: shells.py VMFERRY ROOT.
+
+A shell that is not installed is skipped, and said so.
+"""
+import os
+import pathlib
+import pty
+import select
+import shutil
+import sys
+import tempfile
+import time
+
+PATIENCE = 20  # seconds; a loaded machine starts a shell slowly
+
+
+class Shell:
+    """An interactive shell; what it prints is collected."""
+
+    def __init__(self, argv, home, path):
+        self.seen = ''
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            env = {'HOME': home, 'PATH': path + ':' + os.environ['PATH'], 'TERM': 'dumb',
+                   'LANG': 'C.UTF-8', 'PS1': '', 'VMFERRY_URI': 'qemu:///system'}
+            os.chdir(home)
+            os.execvpe(argv[0], argv, env)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, text):
+        end = time.monotonic() + PATIENCE
+        while text not in self.seen and time.monotonic() < end:
+            ready, _, _ = select.select([self.fd], [], [], 0.2)
+            if not ready:
+                continue
+            try:
+                self.seen += os.read(self.fd, 65536).decode(errors='replace').replace('\x07', '')
+            except OSError:
+                break
+        found = text in self.seen
+        seen, self.seen = self.seen, ''
+        return found, seen
+
+    def close(self):
+        os.close(self.fd)
+        try:
+            os.kill(self.pid, 9)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.pid, 0)
+
+
+def shells(root):
+    """name -> (argv, line that loads the completion)"""
+    bash = f'. /usr/share/bash-completion/bash_completion; . {root}/completions/vmferry.bash'
+    zsh = f'autoload -U compinit; compinit -u -D; . {root}/completions/_vmferry'
+    return {
+        'bash': (['bash', '--norc', '--noprofile', '-i'], bash),
+        'zsh': (['zsh', '-f', '-i'], zsh),
+        'fish': (['fish', '--no-config', '-i'], f'source {root}/completions/vmferry.fish'),
+    }
+
+
+CASES = [
+    ('vmferry migrate-setm\t', 'migrate-setmaxdowntime', 'a command'),
+    ('vmferry list --inac\t', '--inactive', 'an option'),
+    ('vmferry list --output js\t', 'json', 'the value of an option'),
+    ('vmferry migrate web1 known-ho\t', 'known-host.example', 'a host that ssh knows'),
+    ('vmferry migrate web1 qemu+ssh://known-ho\t', 'qemu+ssh://known-host.example/system', 'a URI'),
+    ('vmferry define guest-f\t', 'guest-file.xml', 'a file'),
+]
+
+
+def run(name, argv, load, home, path):
+    failures = 0
+    for typed, expected, what in CASES:
+        shell = Shell(argv, home, path)
+        try:
+            shell.type(load + '; echo rea''dy$((40+2))\n' if name != 'fish'
+                       else load + '; echo ready(math 40+2)\n')
+            ok, seen = shell.wait_for('ready42')
+            if ok:
+                shell.seen = ''
+                shell.type(typed)
+                ok, seen = shell.wait_for(expected)
+            print(f"{'ok  ' if ok else 'FAIL'} {name}: {what}")
+            if not ok:
+                failures += 1
+                print(f'  expected {expected!r}, saw {seen!r}')
+        finally:
+            shell.close()
+    return failures
+
+
+def main():
+    binary, root = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+    failures = 0
+    with tempfile.TemporaryDirectory() as home:
+        os.mkdir(f'{home}/.ssh')
+        pathlib.Path(f'{home}/.ssh/known_hosts').write_text(
+            'known-host.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA\n')
+        pathlib.Path(f'{home}/guest-file.xml').write_text('<domain/>')
+        for name, (argv, load) in shells(root).items():
+            if shutil.which(argv[0]) is None:
+                print(f'skip {name}: not installed')
+                continue
+            failures += run(name, argv, load, home, str(binary.parent))
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
