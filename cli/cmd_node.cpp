@@ -5,48 +5,24 @@
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
-#include "core/xml/doc.hpp"
+#include "core/migrate/abilities.hpp"
 
 namespace vmferry::cli {
 
 namespace {
 
 struct Caps {
-  bool migration = false;
-};
-constexpr Option kCapsOptions[] = {option<&Caps::migration>(
-    {.name = "migration", .help = "only what it can do of migrations, as the host answers"})};
-
-// What the connection itself answers when asked for its features.
-struct FeatureRow {
-  std::string_view name;
-  bool HostFeatures::* there;
-};
-constexpr FeatureRow kFeatures[] = {
-    {"protocol-v1", &HostFeatures::v1},   {"protocol-v2", &HostFeatures::v2},
-    {"protocol-v3", &HostFeatures::v3},   {"protocol-v3-parameters", &HostFeatures::v3_params},
-    {"peer-to-peer", &HostFeatures::p2p}, {"direct", &HostFeatures::direct},
-    {"offline", &HostFeatures::offline},  {"change-protection", &HostFeatures::change_protection},
-    {"events", &HostFeatures::events},
-};
-
-// The <migration_features> of the host's own capabilities, with what only the connection says.
-std::string migration_xml(const xml::Doc& capabilities, const HostFeatures& features) {
-  auto doc = xml::Doc::make("migration_features");
-  xml::Node root = doc.root();
-  const xml::Node own = capabilities.root().at("host/migration_features");
-  if (own.at("live")) root.add("live");
-  const std::vector<xml::Node> schemes = own.at("uri_transports").children("uri_transport");
-  if (!schemes.empty()) {
-    xml::Node list = root.add("uri_transports");
-    for (const xml::Node& scheme : schemes) list.add("uri_transport").set_text(scheme.text());
+  bool migration = false, xml = false;
+  Result<> check() const {
+    if (xml && !migration) return fail(ErrorId::usage, "--xml needs --migration");
+    return {};
   }
-  for (const FeatureRow& row : kFeatures) root.add("feature").set("name", std::string(row.name));
-  std::size_t i = 0;
-  for (xml::Node node : root.children("feature"))
-    node.set("available", features.*kFeatures[i++].there ? "yes" : "no");
-  return doc.to_string();
-}
+};
+constexpr Option kCapsOptions[] = {
+    option<&Caps::migration>(
+        {.name = "migration", .help = "only what it can do of migrations, as the host answers"}),
+    option<&Caps::xml>({.name = "xml", .help = "with --migration: as XML, not as a table"}),
+};
 
 Task<Exit> capabilities(Context& context, Caps options) {
   const std::unique_ptr<Host> host = co_await connect(context);
@@ -57,13 +33,10 @@ Task<Exit> capabilities(Context& context, Caps options) {
     co_return Exit::done;
   }
   const HostFeatures features = co_await host->features();
-  const xml::Doc doc = value_or_throw(xml::Doc::parse(text));
-  const xml::Node own = doc.root().at("host/migration_features");
-  Json json = {{"live", static_cast<bool>(own.at("live"))}, {"uri_transports", Json::array()}};
-  for (const xml::Node& scheme : own.at("uri_transports").children("uri_transport"))
-    json["uri_transports"].push_back(scheme.text());
-  for (const FeatureRow& row : kFeatures) json[std::string(row.name)] = features.*row.there;
-  print_result(context, migration_xml(doc, features), json);
+  const HostIdentity identity = co_await host->identity();
+  const HostView seen = view(identity, features, connection_uri(context));
+  print_result(context, options.xml ? abilities_xml(seen) : abilities_text(seen),
+               abilities_json(seen));
   co_await host->close();
   co_return Exit::done;
 }
@@ -126,7 +99,7 @@ extern constexpr Command kCapabilities = command<Caps, capabilities>(
      .group = "Hosts",
      .summary = "print what a host and its hypervisor can do",
      .description = "Prints the host's capabilities as XML. With --migration only those that "
-                    "concern migrations, with what the connection answers when asked.",
+                    "concern migrations, from what the host answers and its driver's rules.",
      .examples = "vmferry capabilities --migration --output json # for programs",
      .options = kCapsOptions});
 static_assert(well_formed(kCapabilities));

@@ -17,8 +17,8 @@ TEST_CASE("the manual page is what the tables say") {
   if (std::getenv("VMFERRY_RECORD")) std::ofstream(path) << man_page();
   std::ifstream in(path);
   const std::string committed{std::istreambuf_iterator<char>(in), {}};
-  // To record it anew: VMFERRY_RECORD=1 unit_tests, or `vmferry docs man > man/vmferry.1`.
-  CHECK((committed == man_page()));
+  const bool same = committed == man_page();
+  CHECK_MESSAGE(same, "record it anew: vmferry docs man > man/vmferry.1, or VMFERRY_RECORD=1");
 }
 
 TEST_CASE("the manual page names every command, option, error and exit status") {
