@@ -6,6 +6,7 @@
 #include "cli/help.hpp"
 #include "cli/output.hpp"
 #include "cli/parse.hpp"
+#include "cli/unless_stopped.hpp"
 #include "core/explain/diagnose.hpp"
 
 namespace vmferry::cli {
@@ -43,6 +44,7 @@ Task<Exit> run_parsed(Surroundings& around, const Parsed& parsed) {
                   .quiet = parsed.globals.quiet,
                   .uri = named_uri(parsed.globals.connect, around.environment, *config)};
   Task<Exit> task = parsed.command->run(context, parsed.values);
+  if (!parsed.command->handles_stop) task = unless_stopped(around.stop, std::move(task));
   const Exit exit = co_await std::move(task);
   co_return exit;
 }

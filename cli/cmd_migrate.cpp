@@ -5,6 +5,7 @@
 #include "cli/migrate_options.hpp"
 #include "cli/migrate_view.hpp"
 #include "cli/output.hpp"
+#include "cli/unless_stopped.hpp"
 #include "core/migrate/render.hpp"
 #include "core/migrate/survey.hpp"
 
@@ -45,7 +46,8 @@ void print_report(Context& context, const Survey& survey, const Report& report,
 
 Task<Exit> run(Context& context, MigrateOptions options) {
   const Request request = request_of(context, options);
-  Survey survey = co_await vmferry::survey(context.open, request);
+  auto asking = vmferry::survey(context.open, request);
+  Survey survey = co_await unless_stopped(context.stop, std::move(asking));
   if (options.chosen(Opt::dry_run)) co_return print_plan(context, survey.resolution);
   if (!survey.resolution.allowed()) throw survey.resolution.error();
   announce(context, survey.resolution, options);
@@ -86,7 +88,8 @@ extern constexpr Command kMigrate = command<MigrateOptions, run>(
      .positionals = kMigratePositionals,
      .options = kOptions,
      .more_options = migrate_table_options,
-     .legacy_positionals = kMigrateLegacy});
+     .legacy_positionals = kMigrateLegacy,
+     .handles_stop = true});
 static_assert(well_formed(kMigrate));
 
 }  // namespace vmferry::cli

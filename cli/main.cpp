@@ -1,6 +1,7 @@
 // The composition root: the event loop, signals, and the one place that joins drivers and
 // transports.
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <csignal>
 
 #include "cli/app.hpp"
+#include "cli/output.hpp"
 #include "cli/prompt.hpp"
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
@@ -23,17 +25,30 @@ class Descriptors final : public Sink {
  public:
   void out(std::string_view text) override { write_all(1, text); }
   void err(std::string_view text) override { write_all(2, text); }
+  /// Why a result could not be written; 0: it was.
+  int failure() const { return failure_; }
 
  private:
-  // A reader that went away (`| head`) is no error of ours; there is nobody left to tell.
-  static void write_all(int fd, std::string_view text) {
+  void write_all(int fd, std::string_view text) {
     while (!text.empty()) {
       const ssize_t n = ::write(fd, text.data(), text.size());
+      if (n > 0) {
+        text.remove_prefix(static_cast<std::size_t>(n));
+        continue;
+      }
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return;
-      text.remove_prefix(static_cast<std::size_t>(n));
+      if (n < 0 && errno == EAGAIN) {  // somebody else made the terminal non-blocking
+        pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
+        poll(&ready, 1, -1);
+        continue;
+      }
+      // A reader that went away (`| head`) is no error of ours; there is nobody left to tell.
+      if (fd == 1 && errno != EPIPE) failure_ = errno;
+      return;
     }
   }
+
+  int failure_ = 0;
 };
 
 Terminal terminal() {
@@ -117,6 +132,12 @@ int run(std::vector<std::string> words) {
                    io.stop();
                  });
   io.run();
+  if (sink.failure() != 0) {
+    const std::string why = std::system_category().message(sink.failure());
+    print_error(sink, Format::text, around.terminal,
+                Error(ErrorId::io, "the result could not be written: " + why));
+    if (exit == Exit::done) exit = Exit::failed;
+  }
   return static_cast<int>(exit);
 }
 

@@ -78,6 +78,8 @@ struct Command {
   /// Options that virsh also takes without their name, in this order, after the positionals.
   std::span<const std::string_view> legacy_positionals = {};
   bool hidden = false;
+  /// It looks at Context::stop by itself. All others are cancelled when a stop is requested.
+  bool handles_stop = false;
   /// Everything that can be said of the values without contacting anyone.
   Result<> (*check)(const Values& values) = nullptr;
   /// Runs it. Failures are thrown; main prints them.
