@@ -42,8 +42,11 @@ void SimClock::run(Task<> task) {
     failure = e;
     done = true;
   });
-  for (settle(); !done; settle())
+  settle();
+  while (!done) {
     if (!jump()) stuck();
+    settle();
+  }
   if (failure) std::rethrow_exception(failure);
 }
 

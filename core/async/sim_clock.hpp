@@ -55,8 +55,11 @@ T SimClock::run(Task<T> task) {
     value = std::move(v);
     done = true;
   });
-  for (settle(); !done; settle())
+  settle();
+  while (!done) {
     if (!jump()) stuck();
+    settle();
+  }
   if (failure) std::rethrow_exception(failure);
   return std::move(*value);
 }

@@ -80,6 +80,11 @@ void Memory::put(std::uint32_t number, std::span<const std::byte> content) {
   missing_[number] = false;
 }
 
+void Memory::drop(std::uint32_t number) {
+  if (!missing_[number]) ++missing_count_;
+  missing_[number] = true;
+}
+
 void Memory::start_log() {
   dirty_.assign(shape_.pages, true);
   dirty_count_ = shape_.pages;

@@ -39,6 +39,8 @@ class Memory {
   /// A page that came from the source; `content` has page_size bytes, or none for a zero page.
   void put(std::uint32_t number, std::span<const std::byte> content);
 
+  void drop(std::uint32_t number);  ///< it is missing from now on
+
   /// Dirty logging: since start_log() or the last take_dirty().
   void start_log();
   std::uint32_t dirty_pages() const { return dirty_count_; }
