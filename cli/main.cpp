@@ -16,6 +16,7 @@
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
 #include "core/drivers/remote/remote.hpp"
+#include "core/drivers/test/open.hpp"
 #include "transports/dial.hpp"
 
 namespace vmferry::cli {
@@ -83,6 +84,7 @@ struct OpenHost {
   Clock* clock;
   Sink* sink;
   Prompter* prompter;
+  sim::TestDriver* test;
 
   Task<std::unique_ptr<Host>> operator()(std::string text) const {
     return open(*this, std::move(text));
@@ -91,6 +93,10 @@ struct OpenHost {
  private:
   static Task<std::unique_ptr<Host>> open(OpenHost self, std::string text) {
     const ConnectUri uri = value_or_throw(parse_connect_uri(text));
+    if (uri.driver == "test" && uri.transport == Transport::none && uri.uri.host.empty()) {
+      Task<std::unique_ptr<Host>> simulated = self.test->open(std::move(text));
+      co_return co_await std::move(simulated);
+    }
     DialOptions options;
     options.prompter = self.prompter;
     options.warn = [sink = self.sink](const std::string& what) {
@@ -111,16 +117,19 @@ int run(std::vector<std::string> words) {
   SystemClock clock;  // before the loop: what is left in it when it ends still refers to these
   Descriptors sink;
   TerminalPrompter prompter;
+  sim::TestDriver test(clock);
   asio::io_context io(1);
   Stop stop(io.get_executor());
   asio::signal_set signals(io, SIGINT, SIGTERM);
   std::signal(SIGPIPE, SIG_IGN);
   asio::co_spawn(io, watch_signals(signals, stop), [](const std::exception_ptr&) {});
 
+  const OpenHost open_host{&clock, &sink, &prompter, &test};
+  test.set_opener(open_host);
   Surroundings around{.executor = io.get_executor(),
                       .clock = clock,
                       .stop = stop,
-                      .open = OpenHost{&clock, &sink, &prompter},
+                      .open = open_host,
                       .sink = sink,
                       .environment = process_environment,
                       .terminal = terminal(),

@@ -168,7 +168,7 @@ WorldSpec default_world() {
   WorldSpec world;
   HostSpec here;
   here.name = "default";
-  here.guests = {example("web1", 1024, 2, 100), example("db1", 2048, 4, 400),
+  here.guests = {example("web1", 1024, 2, 100), example("db1", 2048, 4, 40),
                  example("idle1", 512, 1, 10)};
   here.started = {true, true, false};
   HostSpec there;
