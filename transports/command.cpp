@@ -197,6 +197,10 @@ class CommandStream final : public Stream {
 };
 
 struct Descriptors {
+  Descriptors() = default;
+  Descriptors(Descriptors&& other) noexcept
+      : ours(std::exchange(other.ours, -1)), theirs(std::exchange(other.theirs, -1)) {}
+  Descriptors& operator=(Descriptors&&) = delete;
   int ours = -1, theirs = -1;
   ~Descriptors() {
     if (ours >= 0) ::close(ours);
@@ -204,23 +208,50 @@ struct Descriptors {
   }
 };
 
+// The running program and our end of its input and output.
+struct Started {
+  Descriptors io, err;
+  pid_t pid = -1;
+};
+
+Started start(const std::vector<std::string>& argv) {
+  if (argv.empty() || argv[0].empty()) throw cannot_start("a program without a name", EINVAL);
+  int pair[2], pipe[2];
+  Started out;
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    throw cannot_start(argv[0], errno);
+  out.io.ours = pair[0];
+  out.io.theirs = pair[1];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) throw cannot_start(argv[0], errno);
+  out.err.ours = pipe[0];
+  out.err.theirs = pipe[1];
+  out.pid = spawn(argv, out.io.theirs, out.err.theirs);
+  return out;
+}
+
+std::unique_ptr<Stream> stream_of(const Executor& ex, Clock& clock, const std::string& program,
+                                  Started& started) {
+  return std::make_unique<CommandStream>(ex, clock, program, std::exchange(started.io.ours, -1),
+                                         std::exchange(started.err.ours, -1), started.pid);
+}
+
 }  // namespace
 
 std::unique_ptr<Stream> run_command(const Executor& ex, Clock& clock,
                                     const std::vector<std::string>& argv) {
-  if (argv.empty() || argv[0].empty()) throw cannot_start("a program without a name", EINVAL);
-  int pair[2], pipe[2];
-  Descriptors io, err;
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-    throw cannot_start(argv[0], errno);
-  io.ours = pair[0];
-  io.theirs = pair[1];
-  if (::pipe2(pipe, O_CLOEXEC) != 0) throw cannot_start(argv[0], errno);
-  err.ours = pipe[0];
-  err.theirs = pipe[1];
-  const pid_t pid = spawn(argv, io.theirs, err.theirs);
-  return std::make_unique<CommandStream>(ex, clock, argv[0], std::exchange(io.ours, -1),
-                                         std::exchange(err.ours, -1), pid);
+  Started started = start(argv);
+  return stream_of(ex, clock, argv[0], started);
+}
+
+ProgramSocket run_for_socket(const Executor& ex, Clock& clock,
+                             const std::vector<std::string>& argv) {
+  Started started = start(argv);
+  const int copy = ::fcntl(started.io.ours, F_DUPFD_CLOEXEC, 3);
+  const int error = errno;
+  auto process = stream_of(ex, clock, argv[0], started);
+  if (copy < 0) throw cannot_start(argv[0], error);
+  Local::socket socket(ex, Local(), copy);
+  return {std::move(socket), std::move(process)};
 }
 
 }  // namespace vmferry

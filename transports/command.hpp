@@ -1,4 +1,5 @@
 #pragma once
+#include <asio/generic/stream_protocol.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,5 +16,14 @@ namespace vmferry {
 /// `clock` must outlive the Stream. Errors: connect_failed when it cannot be started.
 std::unique_ptr<Stream> run_command(const Executor& ex, Clock& clock,
                                     const std::vector<std::string>& argv);
+
+/// The same for one who needs the socket itself: `socket` leads to the program, `process` ends it
+/// and tells why it ended.
+struct ProgramSocket {
+  asio::generic::stream_protocol::socket socket;
+  std::unique_ptr<Stream> process;
+};
+ProgramSocket run_for_socket(const Executor& ex, Clock& clock,
+                             const std::vector<std::string>& argv);
 
 }  // namespace vmferry

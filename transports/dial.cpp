@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
 #include "transports/command.hpp"
+#include "transports/daemons.hpp"
+#include "transports/ssh/dial_ssh.hpp"
 #include "transports/tcp.hpp"
 #include "transports/unix.hpp"
 
@@ -18,41 +18,10 @@ namespace {
 
 constexpr std::uint16_t kTcpPort = 16509;  // IANA: libvirt
 
-struct Daemon {
-  std::string_view driver, name;
-};
-constexpr std::array<Daemon, 13> kDaemons{{{"qemu", "virtqemud"},
-                                           {"xen", "virtxend"},
-                                           {"lxc", "virtlxcd"},
-                                           {"vbox", "virtvboxd"},
-                                           {"bhyve", "virtbhyved"},
-                                           {"vz", "virtvzd"},
-                                           {"ch", "virtchd"},
-                                           {"network", "virtnetworkd"},
-                                           {"storage", "virtstoraged"},
-                                           {"secret", "virtsecretd"},
-                                           {"nodedev", "virtnodedevd"},
-                                           {"nwfilter", "virtnwfilterd"},
-                                           {"interface", "virtinterfaced"}}};
-
 std::string session_dir(const Environment& env) {
   if (const auto runtime = env("XDG_RUNTIME_DIR")) return *runtime + "/libvirt";
   if (const auto cache = env("XDG_CACHE_HOME")) return *cache + "/libvirt";
   return env("HOME").value_or("") + "/.cache/libvirt";
-}
-
-std::string daemon_remedy(const ConnectUri& uri, bool session) {
-  const auto daemon = std::ranges::find(kDaemons, uri.driver, &Daemon::driver);
-  const std::string_view name = daemon == kDaemons.end() ? "libvirtd" : daemon->name;
-  if (session)
-    return fmt::format(
-        "Start your own daemon ({} --daemon, or libvirtd --daemon), or connect to "
-        "{}:///system.",
-        name, uri.driver);
-  return fmt::format(
-      "Start the daemon: systemctl start {}.socket (or libvirtd.socket); it comes "
-      "with libvirt's package for {}.",
-      name, uri.driver);
 }
 
 bool for_session(const ConnectUri& uri, const DialOptions& options) {
@@ -73,7 +42,7 @@ Task<std::unique_ptr<Stream>> dial_unix(const ConnectUri& uri, Clock& clock,
       first = std::move(attempt).error();
   }
   Error error = *std::move(first);
-  if (error.remedy.empty()) error.remedy = daemon_remedy(uri, for_session(uri, options));
+  if (error.remedy.empty()) error.remedy = daemon_remedy(uri.driver, for_session(uri, options));
   throw error;
 }
 
@@ -106,9 +75,9 @@ std::vector<std::string> daemon_sockets(const ConnectUri& uri, const DialOptions
   const std::string dir = session ? session_dir(options.env) : options.runtime_dir;
   const std::string suffix = options.read_only && !session ? "-sock-ro" : "-sock";
   const std::string legacy = fmt::format("{}/libvirt{}", dir, suffix);
-  const auto daemon = std::ranges::find(kDaemons, uri.driver, &Daemon::driver);
-  if (uri.mode == DaemonMode::legacy || daemon == kDaemons.end()) return {legacy};
-  const std::string direct = fmt::format("{}/{}{}", dir, daemon->name, suffix);
+  const auto daemon = daemon_name(uri.driver);
+  if (uri.mode == DaemonMode::legacy || !daemon) return {legacy};
+  const std::string direct = fmt::format("{}/{}{}", dir, *daemon, suffix);
   if (uri.mode == DaemonMode::direct) return {direct};
   // As libvirt: the driver's own daemon if its socket is there. A socket that nobody listens on is
   // left behind by systemd units that were disabled; then libvirtd may still answer.
@@ -139,11 +108,11 @@ Task<std::unique_ptr<Stream>> dial(const ConnectUri& uri, Clock& clock,
     case Transport::ssh:
     case Transport::libssh:
     case Transport::libssh2:
+      co_return co_await dial_ssh(uri, clock, options);
     case Transport::tls:
       break;
   }
-  throw Error(ErrorId::unsupported,
-              fmt::format("the transport {} is not built in", name(uri.transport)));
+  throw no_tls(uri);
 }
 
 }  // namespace vmferry
