@@ -6,6 +6,7 @@
 #include "cli/migrate_view.hpp"
 #include "cli/output.hpp"
 #include "cli/unless_stopped.hpp"
+#include "core/async/race.hpp"
 #include "core/migrate/render.hpp"
 #include "core/migrate/survey.hpp"
 
@@ -25,10 +26,10 @@ void announce(Context& context, const Resolution& resolution, const MigrateOptio
 }
 
 // Goodbyes are a courtesy: a host that does not answer one changes nothing any more.
-Task<> say_goodbye(Endpoint& end) {
-  if (!end.host || end.host->lost()) co_return;
+Task<bool> say_goodbye(Endpoint& end) {
+  if (!end.host || end.host->lost()) co_return false;
   const auto closed = co_await settle(end.host->close());
-  (void)closed;
+  co_return closed.has_value();
 }
 
 void print_report(Context& context, const Survey& survey, const Report& report,
@@ -58,8 +59,7 @@ Task<Exit> run(Context& context, MigrateOptions options) {
       co_await migrate(engine, survey.resolution.plan, survey.source, survey.destination);
   view.done();
   print_report(context, survey, report, options);
-  co_await say_goodbye(survey.source);
-  co_await say_goodbye(survey.destination);
+  co_await both(say_goodbye(survey.source), say_goodbye(survey.destination));
   if (report.error && !options.events && !context.json()) throw *report.error;
   co_return report.exit();
 }

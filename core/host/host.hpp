@@ -111,8 +111,13 @@ class Host {
   virtual ~Host() = default;
 
   // -- the connection ---------------------------------------------------------------------------
-  virtual Task<HostFeatures> features() = 0;     ///< asked once, then remembered
-  virtual Task<HostIdentity> identity() = 0;     ///< asked once, then remembered
+  virtual Task<HostFeatures> features() = 0;  ///< asked once, then remembered
+  virtual Task<HostIdentity> identity() = 0;  ///< asked once, then remembered
+  /// driver, hostname and library_version only, where that takes fewer calls.
+  virtual Task<HostIdentity> brief_identity() {
+    HostIdentity all = co_await identity();
+    co_return all;
+  }
   virtual Task<std::string> capabilities() = 0;  ///< XML
   virtual Task<std::string> domain_capabilities(std::string emulator, std::string arch,
                                                 std::string machine, std::string virttype) = 0;

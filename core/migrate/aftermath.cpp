@@ -1,6 +1,7 @@
 // What is done when a phase failed, by the rules at the top of engine.hpp.
 #include <fmt/format.h>
 
+#include "core/async/race.hpp"
 #include "core/migrate/run.hpp"
 
 namespace vmferry {
@@ -342,16 +343,28 @@ void judge_arrival(Run& run) {
 
 }  // namespace
 
+namespace {
+
+// Where it is and what the job was, asked together: nothing is lost when the guest is not there.
+Task<Sighting> glance_and_count(Run& run) {
+  if (!run.destination.host || run.destination.host->lost()) {
+    Sighting seen = co_await run.glance(run.destination);
+    co_return seen;
+  }
+  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true);
+  auto [seen, stats] = co_await both(run.glance(run.destination), settle(std::move(asked)));
+  if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
+  co_return seen;
+}
+
+}  // namespace
+
 Task<> verify(Run& run) {
   run.enter(Phase::verify);
-  run.report.source = co_await run.glance(run.source);
-  run.report.destination = co_await run.glance(run.destination);
+  auto [here, there] = co_await both(run.glance(run.source), glance_and_count(run));
+  run.report.source = here;
+  run.report.destination = there;
   judge_arrival(run);
-  if (!run.destination.host || run.destination.host->lost() || !run.report.destination.active())
-    co_return;
-  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true);
-  auto stats = co_await settle(std::move(asked));
-  if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
 }
 
 }  // namespace vmferry

@@ -70,10 +70,15 @@ Task<bool> flagged(Task<> body) {
   co_return true;
 }
 
-Task<Switched> perform_and_finish(Run& run, Copy& copy, const Cookie& prepared,
-                                  std::unique_ptr<Witness>& witness) {
+// It needs the domain's UUID only, so it takes its place while Begin and Prepare are under way.
+Task<std::unique_ptr<Witness>> call_witness(Run& run) {
+  if (!run.engine.options.witness || run.plan.flags.has(Flag::offline)) co_return nullptr;
+  std::unique_ptr<Witness> witness = co_await Witness::call(run);
+  co_return witness;
+}
+
+Task<Switched> perform_and_finish(Run& run, Copy& copy, const Cookie& prepared) {
   run.enter(Phase::perform);
-  if (run.engine.options.witness) witness = co_await Witness::call(run);
   ReadyFinish go = run.destination.host->ready_finish(run.destination_call());
   Switched out;
   Task<bool> moving = flagged(copy_and_switch(run, copy, prepared, go, out));
@@ -158,7 +163,8 @@ Task<> run_managed(Run& run) {
   Begun begun;
   bool began = false;
   bool prepared = false;
-  auto ready = co_await settle(make_ready(run, begun, prepared, began));
+  auto [ready, witness] =
+      co_await both(settle(make_ready(run, begun, prepared, began)), call_witness(run));
   if (!ready) {
     const bool release = began && (run.plan.change_protection || prepared);
     co_await bring_home(run, Error(ready.error()), prepared, Cookie(), release);
@@ -166,12 +172,11 @@ Task<> run_managed(Run& run) {
   }
   const auto ex = co_await asio::this_coro::executor;
   Copy copy(ex);
-  std::unique_ptr<Witness> witness;
   Switched out;
   if (run.plan.flags.has(Flag::offline))
     out = co_await finish_offline(run);
   else
-    out = co_await perform_and_finish(run, copy, ready->cookie, witness);
+    out = co_await perform_and_finish(run, copy, ready->cookie);
   co_await conclude(run, out, copy, begun, witness.get());
 }
 

@@ -16,24 +16,26 @@ struct SideAnswers {
 };
 
 Task<HostView> ask_host(Host& host, std::string uri) {
-  auto [features, identity] = co_await both(host.features(), host.identity());
+  auto [features, identity] = co_await both(host.features(), host.brief_identity());
   co_return view(identity, features, std::move(uri));
+}
+
+Task<DomainView> ask_domain(Host& host, std::string name) {
+  DomainView view;
+  view.ref = co_await host.find(name);
+  auto [status, persistent] = co_await both(host.status(view.ref), host.is_persistent(view.ref));
+  view.status = status;
+  view.persistent = persistent;
+  co_return view;
 }
 
 Task<SideAnswers> ask_source(Opener open, std::string uri, std::string name) {
   SideAnswers answers;
   answers.host = co_await open(uri);
-  auto [seen, domain] =
-      co_await both(settle(ask_host(*answers.host, uri)), settle(answers.host->find(name)));
-  if (!domain) throw std::move(domain).error();
-  if (!seen) throw std::move(seen).error();
-  answers.view = *std::move(seen);
-  answers.domain.ref = *std::move(domain);
-  const DomainRef& ref = answers.domain.ref;
-  auto [status, persistent] =
-      co_await both(answers.host->status(ref), answers.host->is_persistent(ref));
-  answers.domain.status = status;
-  answers.domain.persistent = persistent;
+  auto [domain, seen] =
+      co_await both(settle(ask_domain(*answers.host, name)), settle(ask_host(*answers.host, uri)));
+  answers.domain = value_or_throw(std::move(domain));
+  answers.view = value_or_throw(std::move(seen));
   co_return answers;
 }
 

@@ -16,7 +16,7 @@ static Task<std::unique_ptr<Subscription>> watch(Host& host, const DomainRef& do
 }
 
 Task<std::unique_ptr<Witness>> Witness::call(Run& run) {
-  static constexpr Micros patience = std::chrono::seconds(10);
+  static constexpr Micros patience = std::chrono::seconds(5);
   auto witness = std::make_unique<Witness>();
   if (!run.destination.reopen) co_return nullptr;
   Task<std::unique_ptr<Host>> opening =

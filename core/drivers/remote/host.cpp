@@ -42,18 +42,25 @@ Task<HostFeatures> RemoteHost::features() {
   co_return f;
 }
 
+Task<HostIdentity> RemoteHost::brief_identity() {
+  if (identity_) co_return *identity_;
+  Task<std::pair<TextRet, TextRet>> names =
+      both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({}));
+  auto [named, library] = co_await both(std::move(names), client_->call<ConnectGetLibVersion>({}));
+  HostIdentity id;
+  id.driver = named.first.text.v;
+  id.hostname = named.second.text.v;
+  id.library_version = library.value;
+  co_return id;
+}
+
 Task<HostIdentity> RemoteHost::identity() {
   if (identity_) co_return *identity_;
-  auto [type, host] =
-      co_await both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({}));
-  auto [library, hypervisor] = co_await both(client_->call<ConnectGetLibVersion>({}),
-                                             settle(client_->call<ConnectGetVersion>({})));
-  const TextRet uri = co_await client_->call<ConnectGetUri>({});
-  HostIdentity id;
-  id.driver = type.text.v;
-  id.hostname = host.text.v;
+  Task<std::pair<TextRet, Result<U64Ret>>> more =
+      both(client_->call<ConnectGetUri>({}), settle(client_->call<ConnectGetVersion>({})));
+  auto [id, rest] = co_await both(brief_identity(), std::move(more));
+  auto& [uri, hypervisor] = rest;
   id.uri = uri.text.v;
-  id.library_version = library.value;
   if (hypervisor) id.hypervisor_version = hypervisor->value;  // not every driver has one
   identity_ = id;
   co_return id;

@@ -163,10 +163,12 @@ Task<std::int32_t> RemoteHost::register_event(std::int32_t event_id, const Domai
 // No domain in the registration: on a destination the domain may not be there yet.
 Task<std::unique_ptr<Subscription>> RemoteHost::subscribe(const DomainRef& domain, OnEvent on) {
   auto registration = std::make_unique<Registration>(events_, domain, std::move(on));
-  co_await register_event(kEventIdLifecycle, domain);
-  const auto more = co_await both(settle(register_event(kEventIdIteration, domain)),
-                                  settle(register_event(kEventIdJobCompleted, domain)));
+  auto others = both(settle(register_event(kEventIdIteration, domain)),
+                     settle(register_event(kEventIdJobCompleted, domain)));
+  const auto [lifecycle, more] =
+      co_await both(settle(register_event(kEventIdLifecycle, domain)), std::move(others));
   (void)more;  // not every driver has these two
+  if (!lifecycle) throw lifecycle.error();
   co_return registration;
 }
 

@@ -15,6 +15,7 @@ class RemoteHost final : public Host {
 
   Task<HostFeatures> features() override;
   Task<HostIdentity> identity() override;
+  Task<HostIdentity> brief_identity() override;
   Task<std::string> capabilities() override;
   Task<std::string> domain_capabilities(std::string emulator, std::string arch, std::string machine,
                                         std::string virttype) override;
