@@ -7,6 +7,7 @@
 #include "cli/spec.hpp"
 #include "core/base/text.hpp"
 #include "core/flags/rules_text.hpp"
+#include "core/migrate/pairs.hpp"
 
 namespace vmferry::cli {
 
@@ -14,6 +15,7 @@ namespace {
 
 struct Options {
   std::string driver, explain, release;
+  bool pairs = false, stopped = false;
   Result<> check() const;
 };
 
@@ -43,6 +45,8 @@ Result<> Options::check() const {
   if (!explain.empty() && find_opt(explain) == nullptr)
     return fail(ErrorId::usage,
                 fmt::format("'{}' is no option, flag or parameter of a migration", explain));
+  if (pairs && driver.empty()) return fail(ErrorId::usage, "--pairs needs a DRIVER");
+  if (stopped && !pairs) return fail(ErrorId::usage, "--stopped needs --pairs");
   if (release.empty()) return {};
   const Result<std::uint64_t> version = parse_release(release);
   if (!version) return std::unexpected(version.error());
@@ -55,6 +59,19 @@ Json overview_json() {
   return out;
 }
 
+void print_pairs(Context& context, const Json& pairs) {
+  std::string text;
+  for (const Json& pair : pairs) {
+    if (pair["objections"].empty()) continue;
+    std::string flags;
+    for (const Json& flag : pair["flags"]) flags += flag.get<std::string>() + " ";
+    text += flags + "\n";
+    for (const Json& o : pair["objections"])
+      text += fmt::format("    {}\n", o["reason"].get<std::string>());
+  }
+  print_result(context, text, pairs);
+}
+
 Task<Exit> rules(Context& context, Options options) {
   if (!options.explain.empty()) {
     const Opt option = find_opt(options.explain)->id;
@@ -65,7 +82,10 @@ Task<Exit> rules(Context& context, Options options) {
     const DriverRules& driver = *find_rules(options.driver);
     const std::uint64_t release =
         options.release.empty() ? 0 : value_or_throw(parse_release(options.release));
-    print_result(context, rules_text(driver, release), rules_json(driver, release));
+    if (options.pairs)
+      print_pairs(context, flag_pairs_json(driver, !options.stopped, release));
+    else
+      print_result(context, rules_text(driver, release), rules_json(driver, release));
   }
   co_return Exit::done;
 }
@@ -83,6 +103,9 @@ constexpr Option kOptions[] = {
                                .complete = Complete::flag}),
     option<&Options::release>(
         {.name = "release", .metavar = "VERSION", .help = "as that release of libvirt would say"}),
+    option<&Options::pairs>(
+        {.name = "pairs", .help = "what is wrong with every flag and pair of flags, typed alone"}),
+    option<&Options::stopped>({.name = "stopped", .help = "with --pairs: for a stopped domain"}),
 };
 
 }  // namespace

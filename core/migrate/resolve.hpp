@@ -5,8 +5,9 @@
 // What was not said is filled in so that the guest is *moved*, with as little standstill as the
 // driver can do:
 //  * an active guest moves live, a stopped one by its definition (--offline);
-//  * a guest that is defined on the source will be defined on the destination (--persistent), and
-//    then no longer on the source (--undefinesource), lest somebody start it twice;
+//  * a guest that is defined on the source will be defined on the destination (--persistent) and
+//    no longer on the source (--undefinesource), lest somebody start it twice; but who types
+//    --persistent gets what virsh does with it: the source keeps its definition unless told;
 //  * the source is protected against changes meanwhile where it can do that;
 //  * whatever the driver demands, or does anyway.
 // With Request::strict nothing is filled in: what the driver demands must have been typed.

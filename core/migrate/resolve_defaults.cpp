@@ -40,7 +40,8 @@ void Resolver::fill_definition() {
            "the guest is defined on the source, so it will be on the destination");
   }
   const bool stays = active_ && yes(Opt::offline);
-  if (rules_.habits.keep && domain_.persistent && yes(Opt::persist_dest) && !stays &&
+  // Who types --persistent decides about the source as well, as with virsh.
+  if (rules_.habits.keep && domain_.persistent && was_filled(Opt::persist_dest) && !stays &&
       chosen_.unset(Opt::undefine_source))
     fill(Opt::undefine_source, std::string(rules_.name),
          "it moves: a definition left on the source could be started by mistake");

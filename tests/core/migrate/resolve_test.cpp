@@ -123,6 +123,10 @@ TEST_CASE("resolve: a transient guest keeps nothing; what was typed wins") {
   CHECK(keep.plan.flags == FlagSet{Flag::live, Flag::persist_dest});
   CHECK(keep.end_state ==
         "after this: web1 runs on host2, defined on host2, still defined on host1, shut off");
+  const Resolution typed = on_qemu(request({Opt::live, Opt::persist_dest}));
+  CHECK(typed.plan.flags == FlagSet{Flag::live, Flag::persist_dest});  // as with virsh
+  REQUIRE(typed.notes.size() == 1);
+  CHECK(typed.notes.front().contains("do not start"));
   const Resolution cold = on_qemu(request({}, {Opt::live}));
   CHECK_FALSE(cold.plan.flags.has(Flag::live));
   CHECK(cold.allowed());
