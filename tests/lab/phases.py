@@ -105,16 +105,17 @@ class Daemon:
         reply = self.call(PREPARE, params + _bytes(cookie) + _word(flags))
         return reply.bytes(), reply.optional_text()
 
-    def finish_cancelled(self, name, cookie, flags):
+    def finish(self, name, flags, cancelled=True):
+        """As after a perform that failed, which gives no cookie."""
         params = _word(1) + _text("destination_name") + _word(7) + _text(name)
         try:
-            self.call(FINISH, params + _bytes(cookie) + _word(flags) + _word(1))
+            self.call(FINISH, params + _bytes(b"") + _word(flags) + _word(int(cancelled)))
         except Refused as refusal:
             if refusal.code != 93:  # "migration successfully aborted"
                 raise
 
-    def confirm_cancelled(self, domain, cookie, flags):
-        self.call(CONFIRM, domain + _word(0) + _bytes(cookie) + _word(flags) + _word(1))
+    def confirm_cancelled(self, domain, flags):
+        self.call(CONFIRM, domain + _word(0) + _bytes(b"") + _word(flags) + _word(1))
 
     def close(self):
         self.socket.close()
