@@ -12,7 +12,7 @@ namespace vmferry::qmp {
 /// Pure; a line above `longest` bytes is ErrorId::protocol, before it is kept.
 class Lines {
  public:
-  static constexpr std::size_t kLongest = 8 << 20;
+  static constexpr std::size_t kLongest = 10 << 20;
   explicit Lines(std::size_t longest = kLongest) : longest_(longest) {}
   Result<> feed(std::span<const std::byte> bytes);
   /// The next complete, non-empty line without its end; none until more was fed.

@@ -152,7 +152,7 @@ TEST_CASE("qmp client: nobody greets, or something else answers") {
 
 TEST_CASE("qmp client: endless lines, deep nesting and text that is no JSON are protocol errors") {
   for (const std::string& bad :
-       {std::string(9 << 20, 'x'), std::string(100, '[') + std::string(100, ']') + "\n",
+       {std::string(11 << 20, 'x'), std::string(100, '[') + std::string(100, ']') + "\n",
         std::string("HELLO\n")}) {
     asio::io_context io;
     SystemClock clock;

@@ -1,0 +1,230 @@
+#include "core/drivers/qmp/copy.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "core/base/text.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+bool compresses_by(const Params& params, std::string_view method) {
+  for (const TypedParam& p : params.items)
+    if (p.field == "compression" && p.value == TypedParam::Value(std::string(method))) return true;
+  return false;
+}
+
+std::string multifd_method(const Params& params) {
+  for (const char* method : {"zstd", "zlib"})
+    if (compresses_by(params, method)) return method;
+  return "none";
+}
+
+// One pass after another must leave less; else the guest may stand still a little longer.
+class Convergence {
+ public:
+  // The new limit in ms, or 0 for no change.
+  std::int64_t pass(std::int64_t number, std::int64_t remaining) {
+    const bool shrinks = last_ < 0 || remaining < last_ - last_ / 10;
+    last_ = remaining;
+    if (number < 3 || shrinks || limit_ >= kMostDowntimeMs) return 0;
+    limit_ = std::min(limit_ * 2, kMostDowntimeMs);
+    return limit_;
+  }
+  std::int64_t limit() const { return limit_; }
+
+ private:
+  std::int64_t last_ = -1;
+  std::int64_t limit_ = kDowntimeMs;
+};
+
+// Leaves alone a limit that a person has set meanwhile.
+Task<> tune(Client& client, Convergence& convergence, const Json& pass) {
+  const Json info = co_await client.execute("query-migrate");
+  const std::int64_t before = convergence.limit();
+  const std::int64_t limit =
+      convergence.pass(number_at(pass, "pass"), number_at(at(info, "ram"), "remaining"));
+  if (limit == 0) co_return;
+  const Json now = co_await client.execute("query-migrate-parameters");
+  if (number_at(now, "downtime-limit") != before) co_return;
+  Json wanted = {{"downtime-limit", limit}};
+  co_await client.execute("migrate-set-parameters", std::move(wanted));
+}
+
+Task<Error> why_failed(Client& client, bool cancelled) {
+  const Json info = co_await client.execute("query-migrate");
+  const std::string reason = escaped_lines(text_at(info, "error-desc"));
+  if (cancelled) co_return Error(ErrorId::cancelled, "the migration was cancelled");
+  co_return Error(
+      ErrorId::migrate_failed,
+      fmt::format("QEMU on the source: {}", reason.empty() ? "the migration failed" : reason));
+}
+
+// Until the migration has ended, one way or the other.
+Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, CopyOutcome& out) {
+  Convergence convergence;
+  for (;;) {
+    const Event event = co_await client.next_event(cursor);
+    if (event.name == "STOP") out.stopped_at = event.time;
+    if (event.name == "MIGRATION") {
+      const std::string status = text_at(event.data, "status");
+      if (status == "completed" || status == "failed" || status == "cancelled") co_return status;
+    }
+    if (event.name == "MIGRATION_PASS" && !plan.stop_first)
+      co_await tune(client, convergence, event.data);
+    const bool disk_error = event.name == "BLOCK_IO_ERROR" && plan.abort_on_error;
+    if (disk_error) co_await client.execute("migrate_cancel");
+  }
+}
+
+Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
+  CopyOutcome out;
+  Json capabilities = {{"capabilities", plan.capabilities}};
+  Json parameters = plan.parameters;
+  Json target = {{"uri", plan.uri}};
+  co_await client.execute("migrate-set-capabilities", std::move(capabilities));
+  co_await client.execute("migrate-set-parameters", std::move(parameters));
+  Cursor cursor = client.cursor();
+  if (plan.stop_first) co_await client.execute("stop");
+  co_await client.execute("migrate", std::move(target));
+  Task<std::string> following = follow(client, plan, cursor, out);
+  const std::string end = co_await std::move(following);
+  if (end != "completed") {
+    Task<Error> asking = why_failed(client, end == "cancelled");
+    throw co_await std::move(asking);
+  }
+  const Json info = co_await client.execute("query-migrate");
+  out.stats = to_stats(info);
+  co_return out;
+}
+
+}  // namespace
+
+Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, bool hand_over) {
+  const bool parallel = flags.has(Flag::parallel);
+  const bool xbzrle = compresses_by(params, "xbzrle") ||
+                      (flags.has(Flag::compressed) && !params.has("compression"));
+  const std::pair<const char*, bool> wanted[] = {{"events", true},
+                                                 {"return-path", true},
+                                                 {"x-ignore-shared", hand_over},
+                                                 {"auto-converge", flags.has(Flag::auto_converge)},
+                                                 {"xbzrle", xbzrle},
+                                                 {"multifd", parallel},
+                                                 {"compress", false},
+                                                 {"postcopy-ram", false},
+                                                 {"zero-copy-send", flags.has(Flag::zerocopy)},
+                                                 {"pause-before-switchover", false}};
+  const Json known = co_await client.execute("query-migrate-capabilities");
+  std::set<std::string> names;
+  if (known.is_array())
+    for (const Json& entry : known) names.insert(text_at(entry, "capability"));
+  Json list = Json::array();
+  std::vector<std::string> missing;
+  for (const auto& [name, on] : wanted) {
+    if (names.contains(name))
+      list.push_back({{"capability", name}, {"state", on}});
+    else if (on)
+      missing.emplace_back(name);
+  }
+  if (!missing.empty())
+    throw Error(ErrorId::feature_missing,
+                fmt::format("QEMU {} cannot do: {}", client.version_text(), joined(missing, ", ")));
+  co_return list;
+}
+
+Json parameter_list(FlagSet flags, const Params& params, bool sending) {
+  Json out = Json::object();
+  const auto copy = [&](const char* field, const char* name) {
+    if (const auto* n = params.get<std::int32_t>(field)) out[name] = *n;
+  };
+  if (flags.has(Flag::parallel)) {
+    const auto* n = params.get<std::int32_t>("parallel.connections");
+    out["multifd-channels"] = n != nullptr ? *n : 2;
+    out["multifd-compression"] = multifd_method(params);
+    copy("compression.zlib.level", "multifd-zlib-level");
+    copy("compression.zstd.level", "multifd-zstd-level");
+  }
+  if (!sending) return out;
+  const auto* mib = params.get<std::uint64_t>("bandwidth");
+  out["max-bandwidth"] = mib != nullptr ? *mib << 20 : 0;
+  out["downtime-limit"] = kDowntimeMs;
+  copy("auto_converge.initial", "cpu-throttle-initial");
+  copy("auto_converge.increment", "cpu-throttle-increment");
+  if (const auto* bytes = params.get<std::uint64_t>("compression.xbzrle.cache"))
+    out["xbzrle-cache-size"] = *bytes;
+  return out;
+}
+
+Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan) {
+  Task<CopyOutcome> copying = copy_connected(client, plan);
+  auto done = co_await settle(std::move(copying));
+  if (done) co_return *std::move(done);
+  if (client.lost())
+    throw Error(ErrorId::hypervisor_died,
+                fmt::format("the QEMU of the source ended: {}", done.error().message));
+  throw std::move(done).error();
+}
+
+// QEMU resumes by itself a guest that it stopped; what we stopped before, it does not.
+Task<> run_again(Client& client, Clock& clock) {
+  for (int tries = 0; tries < 50; ++tries) {
+    const Json status = co_await client.execute("query-status");
+    if (flag_at(status, "running")) co_return;
+    const std::string word = text_at(status, "status");
+    if (word == "paused" || word == "postmigrate") {
+      co_await client.execute("cont");
+      co_return;
+    }
+    co_await clock.sleep(Millis(100));
+  }
+  throw Error(ErrorId::remote, "QEMU does not come back from the migration");
+}
+
+JobStats to_stats(const Json& info) {
+  static constexpr std::array<std::pair<const char*, const char*>, 9> ram_fields{{
+      {"total", "memory_total"},
+      {"remaining", "memory_remaining"},
+      {"transferred", "memory_processed"},
+      {"duplicate", "memory_constant"},
+      {"normal", "memory_normal"},
+      {"normal-bytes", "memory_normal_bytes"},
+      {"dirty-pages-rate", "memory_dirty_rate"},
+      {"dirty-sync-count", "memory_iteration"},
+      {"page-size", "memory_page_size"},
+  }};
+  JobStats stats;
+  const std::string status = text_at(info, "status", "none");
+  stats.type = status == "completed"                   ? JobType::completed
+               : status == "failed"                    ? JobType::failed
+               : status == "cancelled"                 ? JobType::cancelled
+               : status == "none" || status == "setup" ? JobType::none
+                                                       : JobType::unbounded;
+  if (status == "setup") stats.type = JobType::unbounded;
+  const auto number = [](const Json& from, const char* key) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(number_at(from, key), 0));
+  };
+  stats.fields.add("time_elapsed", number(info, "total-time"));
+  if (info.contains("setup-time")) stats.fields.add("setup_time", number(info, "setup-time"));
+  const char* downtime = info.contains("downtime") ? "downtime" : "expected-downtime";
+  if (info.contains(downtime)) stats.fields.add("downtime", number(info, downtime));
+  const Json& ram = at(info, "ram");
+  if (!ram.is_object()) return stats;
+  for (const auto& [key, field] : ram_fields)
+    if (ram.contains(key)) stats.fields.add(field, number(ram, key));
+  const Json& rate = at(ram, "mbps");
+  if (rate.is_number() && rate.get<double>() > 0)
+    stats.fields.add("memory_bps", static_cast<std::uint64_t>(rate.get<double>() * 1e6 / 8));
+  return stats;
+}
+
+Task<bool> loses_writes(Client& client) {
+  if (client.version_number() >= 9000000) co_return false;
+  const Json kvm = co_await client.execute("query-kvm");
+  co_return !flag_at(kvm, "enabled");
+}
+
+}  // namespace vmferry::qmp

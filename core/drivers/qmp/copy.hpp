@@ -1,0 +1,51 @@
+#pragma once
+// The source's part of moving a guest's state, by QEMU's `migrate` and its events.
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/flags/flag.hpp"
+#include "core/host/domain.hpp"
+#include "core/qmp/client.hpp"
+
+namespace vmferry::qmp {
+
+struct CopyPlan {
+  std::string uri;
+  Json capabilities;  ///< of migrate-set-capabilities; complete, on and off
+  Json parameters;    ///< of migrate-set-parameters
+  bool stop_first = false;
+  bool abort_on_error = false;  ///< cancel when the guest meets a disk error
+};
+
+struct CopyOutcome {
+  JobStats stats;
+  Micros stopped_at{};  ///< QEMU's wall clock, when the guest stopped; 0 if it was paused before
+};
+
+/// Raised from here, and only when the passes over memory stop to shrink.
+inline constexpr std::int64_t kDowntimeMs = 20, kMostDowntimeMs = 2000;
+
+/// Every capability that we ever set, on or off as the flags ask. Errors: feature_missing, naming
+/// what this QEMU does not have.
+Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, bool hand_over);
+/// Parameters of a migration. `sending`: also those that only the source has.
+Json parameter_list(FlagSet flags, const Params& params, bool sending);
+
+/// Runs the migration to its end. Errors: migrate_failed with QEMU's reason, cancelled,
+/// hypervisor_died.
+Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan);
+
+/// After a failed copy: waits until QEMU has given up, then sees to it that the guest runs.
+/// Errors: what QEMU says.
+Task<> run_again(Client& client, Clock& clock);
+
+/// query-migrate as libvirt's typed fields.
+JobStats to_stats(const Json& info);
+
+/// Whether QEMU loses writes of a running guest while it copies memory: software emulation before
+/// 9.0 (upstream's fix of the dirty bitmap's fast path, March 2024).
+Task<bool> loses_writes(Client& client);
+
+}  // namespace vmferry::qmp

@@ -1,0 +1,285 @@
+// The destination's phases: prepare, finish; and the record of what was started.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/async/race.hpp"
+#include "core/base/text.hpp"
+#include "core/base/uri.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+constexpr Micros kWatch = std::chrono::milliseconds(50);  ///< a guest that dies at once is seen
+constexpr Micros kArrival = std::chrono::seconds(30);     ///< from Perform's end to ours
+constexpr Micros kResumeLimit = std::chrono::seconds(20);
+
+std::string own_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+bool migration_ended(const Event& e) {
+  const std::string status = e.name == "MIGRATION" ? text_at(e.data, "status") : "";
+  return status == "completed" || status == "failed";
+}
+bool resumed(const Event& e) { return e.name == "RESUME"; }
+bool died(const Event& e) { return e.name == "SHUTDOWN" || e.name == "GUEST_PANICKED"; }
+
+// The state has arrived whole. Events seen before this connection was made do not come again, so
+// the state is asked once.
+Task<> arrived(Client& client, Clock& clock) {
+  Cursor cursor = client.cursor();
+  const Json info = co_await client.execute("query-migrate");
+  std::string status = text_at(info, "status");
+  if (status != "completed" && status != "failed") {
+    Task<Event> waiting = client.wait_event(cursor, migration_ended);
+    const Event event = co_await with_deadline(clock, kArrival, "the end of the incoming state",
+                                               std::move(waiting));
+    status = text_at(event.data, "status");
+  }
+  if (status != "completed")
+    throw Error(ErrorId::migrate_failed, "QEMU on the destination could not load the guest");
+}
+
+// QEMU gives the whole range one try each, so no port is chosen that someone else takes meanwhile.
+std::string listen_uri(const std::string& wanted, const std::string& address, bool here) {
+  const MigrateUri uri = value_or_throw(parse_migrate_uri(wanted.empty() ? "tcp:" : wanted));
+  if (uri.uri.scheme == "unix") return "unix:" + uri.uri.path;
+  if (uri.uri.scheme != "tcp" && !uri.bare())
+    throw Error(ErrorId::uri_invalid,
+                fmt::format("bare QEMU does not listen on '{}'", escaped(wanted, 200)));
+  const std::string host = !address.empty()                ? address
+                           : here                          ? "127.0.0.1"
+                           : is_ipv6_literal(uri.uri.host) ? "::"
+                                                           : "0.0.0.0";
+  if (uri.uri.port != 0) return "tcp:" + host_port(host, uri.uri.port);
+  return "tcp:" + host_port(host, 49152) + ",to=49215";
+}
+
+}  // namespace
+
+void QmpHost::check_arrival(const Definition& arriving) const {
+  if (const std::optional<Instance> there = instance(arriving.uuid))
+    throw Error(ErrorId::same_host, fmt::format("domain '{}' ({}) runs here already",
+                                                escaped(there->name), to_string(there->uuid)))
+        .advise("To replace QEMU under a guest use `vmferry upgrade`.");
+  for (const Definition& d : store_.definitions())
+    if (d.name == arriving.name && d.uuid != arriving.uuid)
+      throw Error(ErrorId::exists, fmt::format("another domain '{}' is defined here, with UUID {}",
+                                               escaped(d.name), to_string(d.uuid)));
+}
+
+NewProcess QmpHost::arriving(const PhaseCall& call, const Offer& offer) {
+  const std::string xml = text_param(call, "destination_xml");
+  const std::string name = text_param(call, "destination_name");
+  Definition d = value_or_throw(read_definition(xml));
+  const bool as_it_ran = check_of(xml) == offer.xml_check && !offer.argv.empty();
+  if (!name.empty() && name != d.name) d = value_or_throw(renamed(d, name));
+  check_arrival(d);
+  NewProcess p{.name = d.name, .uuid = d.uuid, .xml = d.xml, .argv = d.argv};
+  if (as_it_ran) p.argv = offer.argv;
+  const std::vector<std::string> objections = not_startable(p.argv);
+  if (!objections.empty()) throw Error(ErrorId::unsupported, joined(objections, "; "));
+  set_identity(p.argv, d.name, to_string(d.uuid));
+  pin_machine(p.argv, offer.machine);
+  p.stage = Stage::incoming;
+  p.migration = offer.migration;
+  p.transient = true;
+  const Ram ram = ram_of(p.argv);
+  if (!ram.own.empty() || d.private_ram) return p;
+  // On the same kernel the memory can be taken over; else, shared memory for the next time.
+  std::optional<Fd> theirs;
+  if (offer.host == host_token() && offer.shared_ram == ram.bytes)
+    theirs = memory_of({offer.pid, offer.start}, kMemoryName, offer.shared_ram);
+  p.taken_over = theirs.has_value();
+  p.memory = theirs ? *std::move(theirs) : make_memory(kMemoryName, ram.bytes);
+  p.shared_ram = ram.bytes;
+  return p;
+}
+
+Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
+  const Offer offer = value_or_throw(unpack_offer(cookie));
+  Prepared out;
+  if (call.flags.has(Flag::offline)) {
+    Definition d = value_or_throw(read_definition(text_param(call, "destination_xml")));
+    const std::string name = text_param(call, "destination_name");
+    if (!name.empty()) d = value_or_throw(renamed(d, name));
+    check_arrival(d);
+    out.cookie = pack(Reply{offer.migration, false});
+    co_return out;
+  }
+  NewProcess process = arriving(call, offer);
+  const bool hand_over = process.taken_over;
+  store_.expect(offer.migration, process.uuid);
+  Task<Instance> launching = launch(std::move(process), true);
+  Instance i = co_await std::move(launching);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  Task<Json> listing = capability_list(*client, call.flags, call.params, hand_over);
+  auto list = co_await settle(std::move(listing));
+  Result<std::string> uri = std::unexpected(Error(ErrorId::internal, "not listening"));
+  if (list) {
+    Json capabilities = {{"capabilities", *std::move(list)}};
+    Json parameters = parameter_list(call.flags, call.params, false);
+    Task<Json> setting = client->execute("migrate-set-capabilities", std::move(capabilities));
+    const auto set = co_await settle(std::move(setting));
+    if (set && !parameters.empty())
+      co_await settle(client->execute("migrate-set-parameters", std::move(parameters)));
+    if (set) {
+      uri = co_await settle(listen(*client, call, offer));
+    } else {
+      uri = std::unexpected(set.error());
+    }
+  } else {
+    uri = std::unexpected(std::move(list).error());
+  }
+  if (!uri) {
+    co_await end(i);
+    throw std::move(uri).error();
+  }
+  out.uri = *std::move(uri);
+  out.cookie = pack(Reply{offer.migration, hand_over});
+  co_return out;
+}
+
+// Where the source shall connect to.
+Task<std::string> QmpHost::listen(Client& client, const PhaseCall& call, const Offer& offer) {
+  const bool here = offer.host == host_token();
+  const std::string wanted = text_param(call, "migrate_uri");
+  const std::string at_uri = listen_uri(wanted, text_param(call, "listen_address"), here);
+  Json where = {{"uri", at_uri}};
+  co_await client.execute("migrate-incoming", std::move(where));
+  if (at_uri.starts_with("unix:")) co_return at_uri;
+  const Json info = co_await client.execute("query-migrate");
+  const Json& sockets = at(info, "socket-address");
+  const std::string port =
+      sockets.is_array() && !sockets.empty() ? text_at(sockets[0], "port") : std::string();
+  const auto number = parse_number<std::uint16_t>(port);
+  if (!number) throw Error(ErrorId::remote, "QEMU does not say where it listens");
+  const MigrateUri uri = value_or_throw(parse_migrate_uri(wanted.empty() ? "tcp:" : wanted));
+  const std::string host = !uri.uri.host.empty() ? uri.uri.host : here ? "127.0.0.1" : own_name();
+  co_return "tcp:" + host_port(host, *number);
+}
+
+Task<Micros> QmpHost::let_run(Instance& i) {
+  std::shared_ptr<Client> client = co_await monitor(i);
+  Task<> arriving = arrived(*client, env_.clock);
+  co_await std::move(arriving);
+  Cursor cursor = client->cursor();
+  store_.starting(i.migration);
+  // From here on it may run: only QEMU's own refusal says that it did not.
+  Task<Json> going = client->execute("cont");
+  const auto went = co_await settle(std::move(going));
+  if (!went && went.error().id == ErrorId::remote) {
+    store_.not_started(i.migration);
+    throw Error(went.error());
+  }
+  Result<Event> event = std::unexpected(Error(ErrorId::internal, "no event"));
+  if (went) {
+    Task<Event> waiting = client->wait_event(cursor, resumed);
+    Task<Event> limited =
+        with_deadline(env_.clock, kResumeLimit, "QEMU's RESUME", std::move(waiting));
+    event = co_await settle(std::move(limited));
+  }
+  if (!went || !event) {
+    Error unclear = went ? event.error() : went.error();
+    unclear.reply_lost = true;
+    throw unclear;
+  }
+  Task<Event> waiting = client->wait_event(cursor, died);
+  Task<std::optional<Event>> watching = within(env_.clock, kWatch, std::move(waiting));
+  const auto watched = co_await settle(std::move(watching));
+  if (!watched || *watched) {
+    Error dead(ErrorId::guest_lost,
+               fmt::format("the guest started here and ended within {} ms: {}",
+                           kWatch.count() / 1000, last_words(store_.log_of(i.uuid), 0)));
+    dead.reply_lost = true;  // it ran: the source's copy is no longer the guest
+    throw dead;
+  }
+  i.stage = Stage::active;
+  store_.save(i);
+  co_return event->time;
+}
+
+Task<Finished> QmpHost::finish_offline(const PhaseCall& call, Verdict verdict) {
+  Finished out;
+  if (verdict == Verdict::cancelled) co_return out;
+  const std::string keep = text_param(call, "persistent_xml");
+  Definition d =
+      value_or_throw(read_definition(keep.empty() ? text_param(call, "destination_xml") : keep));
+  const std::string name = text_param(call, "destination_name");
+  if (!name.empty()) d = value_or_throw(renamed(d, name));
+  store_.save(d);
+  out.domain = DomainRef{d.name, d.uuid, -1};
+  co_return out;
+}
+
+Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
+  if (call.flags.has(Flag::offline)) {
+    Finished done = co_await finish_offline(call, verdict);
+    co_return done;
+  }
+  Finished out;
+  std::optional<Instance> i = incoming(call.domain.uuid);
+  if (verdict == Verdict::cancelled) {
+    if (i) {
+      const std::optional<bool> started = store_.settle_started(i->migration);
+      if (started && *started)
+        throw Error(ErrorId::invalid_state, "the guest was started here; it is not ended");
+      co_await end(*i);
+    }
+    co_return out;
+  }
+  if (!i) throw Error(ErrorId::no_domain, "no guest is coming in here");
+  Copied copied;
+  if (!cookie.empty()) copied = value_or_throw(unpack_copied(cookie));
+  if (!cookie.empty() && copied.migration != i->migration)
+    throw Error(ErrorId::protocol, "the source's cookie is of another migration");
+  Result<Micros> went = Micros(0);
+  if (call.flags.has(Flag::paused)) {
+    std::shared_ptr<Client> client = co_await monitor(*i);
+    const auto there = co_await settle(arrived(*client, env_.clock));
+    if (there)
+      store_.starting(i->migration);
+    else
+      went = std::unexpected(there.error());
+  } else {
+    went = co_await settle(let_run(*i));
+  }
+  if (!went) {
+    const bool never_ran = !went.error().reply_lost;
+    Error failure = std::move(went).error();
+    failure.note(last_words(store_.log_of(i->uuid), 0));
+    if (never_ran) co_await end(*i);
+    throw failure;
+  }
+  i->stage = Stage::active;
+  if (call.flags.has(Flag::persist_dest)) {
+    const std::string keep = text_param(call, "persistent_xml");
+    Definition d = value_or_throw(read_definition(keep.empty() ? i->xml : keep));
+    if (d.name != i->name) d = value_or_throw(renamed(d, i->name));
+    store_.save(d);
+    i->transient = false;
+  }
+  store_.save(*i);
+  const bool one_clock =
+      copied.host == host_token() && copied.stopped_at != 0 && went->count() != 0;
+  if (one_clock) {
+    const std::int64_t pause = (went->count() - copied.stopped_at) / 1000;
+    copied.stats.fields.set("downtime",
+                            static_cast<std::uint64_t>(std::max<std::int64_t>(pause, 0)));
+  }
+  completed_[i->uuid] = copied.stats;
+  out.domain = ref(*i);
+  co_return out;
+}
+
+Task<std::optional<bool>> QmpHost::ever_started(const DomainRef&, const Cookie& begun) {
+  const Offer offer = value_or_throw(unpack_offer(begun));
+  co_return store_.settle_started(offer.migration);
+}
+
+}  // namespace vmferry::qmp

@@ -1,0 +1,140 @@
+// Jobs: figures, limits, abort; and events.
+#include <fmt/format.h>
+
+#include <asio/co_spawn.hpp>
+
+#include "core/async/race.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool) {
+  if (completed) {
+    const auto kept = completed_.find(domain.uuid);
+    co_return kept == completed_.end() ? JobStats{} : kept->second;
+  }
+  const Instance i = active(domain);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  const Json info = co_await client->execute("query-migrate");
+  co_return to_stats(info);
+}
+
+// A QEMU that hangs in the switch-over answers out-of-band commands only.
+Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
+  if (postcopy) throw Error(ErrorId::unsupported, "bare QEMU is not moved by post-copy here");
+  const Instance i = active(domain);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  const Json info = co_await client->execute("query-migrate");
+  const JobStats now = to_stats(info);
+  if (now.type != JobType::unbounded)
+    throw Error(ErrorId::invalid_state, "no migration of this domain is under way");
+  Task<Json> cancelling =
+      client->execute("migrate_cancel", Json::object(), std::chrono::seconds(3));
+  const auto cancelled = co_await settle(std::move(cancelling));
+  if (cancelled) co_return;
+  if (cancelled.error().id != ErrorId::timed_out) throw Error(cancelled.error());
+  Json instances = {{"instances", Json::array({{{"type", "migration"}}})}};
+  co_await client->execute_oob("yank", std::move(instances));
+}
+
+Task<> QmpHost::set_parameters(const DomainRef& domain, Json parameters) {
+  const Instance i = active(domain);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  co_await client->execute("migrate-set-parameters", std::move(parameters));
+}
+
+Task<Json> QmpHost::parameters(const DomainRef& domain) {
+  const Instance i = active(domain);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  Json now = co_await client->execute("query-migrate-parameters");
+  co_return now;
+}
+
+Task<> QmpHost::set_max_downtime(const DomainRef& domain, std::uint64_t ms) {
+  return set_parameters(domain, {{"downtime-limit", ms}});
+}
+Task<std::uint64_t> QmpHost::max_downtime(const DomainRef& domain) {
+  const Json now = co_await parameters(domain);
+  co_return static_cast<std::uint64_t>(number_at(now, "downtime-limit"));
+}
+
+Task<> QmpHost::set_max_speed(const DomainRef& domain, std::uint64_t mib, bool postcopy) {
+  return set_parameters(domain, {{postcopy ? "max-postcopy-bandwidth" : "max-bandwidth",
+                                  std::min(mib, std::uint64_t{1} << 40) << 20}});
+}
+Task<std::uint64_t> QmpHost::max_speed(const DomainRef& domain, bool postcopy) {
+  const Json now = co_await parameters(domain);
+  const char* field = postcopy ? "max-postcopy-bandwidth" : "max-bandwidth";
+  co_return static_cast<std::uint64_t>(number_at(now, field)) >> 20;
+}
+
+Task<> QmpHost::set_compression_cache(const DomainRef& domain, std::uint64_t bytes) {
+  return set_parameters(domain, {{"xbzrle-cache-size", bytes}});
+}
+Task<std::uint64_t> QmpHost::compression_cache(const DomainRef& domain) {
+  const Json now = co_await parameters(domain);
+  co_return static_cast<std::uint64_t>(number_at(now, "xbzrle-cache-size"));
+}
+
+Task<> QmpHost::start_postcopy(const DomainRef&) {
+  throw Error(ErrorId::unsupported, "bare QEMU is not moved by post-copy here");
+  co_return;
+}
+
+// -- events ---------------------------------------------------------------------------------------
+
+struct QmpHost::Watching final : Subscription {
+  struct State {
+    std::shared_ptr<Client> client;
+    DomainRef domain;
+    OnEvent on;
+    bool over = false;
+  };
+  explicit Watching(std::shared_ptr<State> s) : state(std::move(s)) {}
+  ~Watching() override {
+    state->over = true;
+    state->on = nullptr;
+  }
+
+  static void tell(State& state, const Event& event) {
+    DomainEvent out;
+    out.domain = state.domain;
+    if (event.name == "MIGRATION_PASS") {
+      out.kind = DomainEvent::Kind::iteration;
+      out.iteration = static_cast<std::int32_t>(number_at(event.data, "pass"));
+    } else if (event.name == "STOP") {
+      out.event = kEventSuspended;
+      out.detail = kSuspendedMigrated;
+    } else if (event.name == "RESUME") {
+      out.event = kEventResumed;
+      out.detail = kResumedMigrated;
+    } else {
+      return;
+    }
+    state.on(out);
+  }
+
+  // Ends with the subscription's next event, or with the monitor: it only touches its own state.
+  static Task<> loop(std::shared_ptr<State> state) {
+    Cursor cursor = state->client->cursor();
+    while (!state->over) {
+      const Event event = co_await state->client->next_event(cursor);
+      if (!state->over) tell(*state, event);
+    }
+  }
+
+  std::shared_ptr<State> state;
+};
+
+Task<std::unique_ptr<Subscription>> QmpHost::subscribe(const DomainRef& domain, OnEvent on) {
+  const Instance i = active(domain);
+  auto state = std::make_shared<Watching::State>();
+  state->client = co_await monitor(i);
+  state->domain = domain;
+  state->on = std::move(on);
+  const auto ex = co_await asio::this_coro::executor;
+  asio::co_spawn(ex, Watching::loop(state), [](const std::exception_ptr&) {});
+  co_return std::make_unique<Watching>(std::move(state));
+}
+
+}  // namespace vmferry::qmp

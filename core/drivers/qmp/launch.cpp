@@ -1,0 +1,187 @@
+// Starting QEMU processes, reaching their monitors, ending them.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "core/async/race.hpp"
+#include "core/base/text.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+constexpr Micros kStartLimit = std::chrono::seconds(60);
+constexpr Micros kMonitorLimit = std::chrono::seconds(10);
+
+// The command line as it is started: our monitors, RAM, and what makes it wait.
+Words complete(const NewProcess& process, const std::vector<Fd>& sockets, bool incoming) {
+  Words argv = process.argv;
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    argv.emplace_back("-chardev");
+    argv.push_back(
+        fmt::format("socket,id=vmferry{},fd={},server=on,wait=off", i, sockets[i].get()));
+    argv.emplace_back("-mon");
+    argv.push_back(fmt::format("chardev=vmferry{},mode=control", i));
+  }
+  if (process.memory) share_ram(argv, process.shared_ram, process.memory.get());
+  argv.emplace_back("-S");
+  if (incoming) {
+    argv.emplace_back("-incoming");
+    argv.emplace_back("defer");
+  }
+  return argv;
+}
+
+}  // namespace
+
+std::size_t size_of(const std::string& path) {
+  struct stat info{};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<std::size_t>(info.st_size) : 0;
+}
+
+std::string last_words(const std::string& log, std::size_t from) {
+  std::string text;
+  try {
+    text = read_file(log, std::size_t{64} << 20).value_or("");
+  } catch (const Error&) {
+    return {};  // only ever an addition to another error
+  }
+  if (from > text.size()) from = 0;
+  const std::size_t start = std::max(from, text.size() > 2048 ? text.size() - 2048 : 0);
+  return escaped_lines(std::string_view(text).substr(start));
+}
+
+DomainRef ref(const Instance& instance) {
+  return {instance.name, instance.uuid, instance.process.pid};
+}
+
+Task<std::string> real_machine(Client& client) {
+  Json what = {{"path", "/machine"}, {"property", "type"}};
+  const Json type = co_await client.execute("qom-get", std::move(what));
+  std::string name = type.is_string() ? type.get<std::string>() : "";
+  if (name.ends_with("-machine")) name.resize(name.size() - 8);
+  if (name.empty()) throw Error(ErrorId::remote, "QEMU does not tell its machine type");
+  co_return name;
+}
+
+std::optional<Instance> QmpHost::instance(const Uuid& uuid) const {
+  std::optional<Instance> found;
+  for (Instance& i : store_.instances()) {
+    if (i.uuid != uuid) continue;
+    const bool better = i.stage == Stage::active || (found && found->stage == Stage::incoming);
+    if (!found || better) found = std::move(i);
+  }
+  return found;
+}
+
+std::optional<Instance> QmpHost::incoming(const Uuid& uuid) const {
+  for (Instance& i : store_.instances())
+    if (i.uuid == uuid && i.stage == Stage::incoming) return std::move(i);
+  return std::nullopt;
+}
+
+Instance QmpHost::active(const DomainRef& domain) const {
+  std::optional<Instance> found = instance(domain.uuid);
+  if (found) return *std::move(found);
+  if (store_.definition(domain.uuid))
+    throw Error(ErrorId::invalid_state,
+                fmt::format("domain '{}' is not running", escaped(domain.name)));
+  throw Error(ErrorId::no_domain, fmt::format("no domain '{}'", escaped(domain.name)));
+}
+
+Task<std::shared_ptr<Client>> QmpHost::monitor(const Instance& instance) {
+  const auto known = monitors_.find(instance.dir);
+  if (known != monitors_.end() && !known->second.client->lost()) co_return known->second.client;
+  monitors_.erase(instance.dir);
+  Task<std::shared_ptr<Client>> connecting = connect(instance);
+  std::shared_ptr<Client> client = co_await std::move(connecting);
+  co_return client;
+}
+
+// Every monitor serves one client; whoever has its lock may connect to it.
+Task<Monitor> QmpHost::try_monitor(const Instance& instance) {
+  for (std::size_t i = 0; i < instance.monitors.size(); ++i) {
+    std::optional<Fd> lock = try_lock(instance.lock_of(i));
+    if (!lock) continue;
+    Task<std::unique_ptr<Stream>> dialling = env_.dial(instance.monitors[i]);
+    std::unique_ptr<Stream> stream = co_await std::move(dialling);
+    Task<std::unique_ptr<Client>> opening =
+        Client::open(std::move(stream), env_.clock, kStartLimit);
+    std::unique_ptr<Client> client = co_await std::move(opening);
+    co_return Monitor{std::move(client), *std::move(lock)};
+  }
+  co_return Monitor{};
+}
+
+Task<std::shared_ptr<Client>> QmpHost::connect(const Instance& instance) {
+  const Micros give_up = env_.clock.now() + kMonitorLimit;
+  for (;;) {
+    Task<Monitor> trying = try_monitor(instance);
+    Monitor got = co_await std::move(trying);
+    if (got.client) {
+      std::shared_ptr<Client> client = got.client;
+      monitors_[instance.dir] = std::move(got);
+      co_return client;
+    }
+    if (env_.clock.now() >= give_up)
+      throw Error(ErrorId::busy,
+                  fmt::format("all monitors of domain '{}' are in use", escaped(instance.name)));
+    co_await env_.clock.sleep(Millis(50));
+  }
+}
+
+Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
+  Instance i;
+  i.dir = store_.new_instance_dir(process.uuid);
+  i.name = process.name;
+  i.uuid = process.uuid;
+  i.argv = process.argv;
+  i.xml = process.xml;
+  i.stage = process.stage;
+  i.migration = process.migration;
+  i.transient = process.transient;
+  i.shared_ram = process.memory ? process.shared_ram : 0;
+  const std::string log = store_.log_of(process.uuid);
+  const std::size_t log_before = size_of(log);
+  try {
+    std::vector<Fd> sockets;
+    Launch start;
+    for (int n = 0; n < kMonitors; ++n) {
+      i.monitors.push_back(fmt::format("{}/m{}", i.dir, n));
+      sockets.push_back(listen_unix(i.monitors.back()));
+      start.keep.push_back(sockets.back().get());
+    }
+    if (process.memory) start.keep.push_back(process.memory.get());
+    start.argv = complete(process, sockets, incoming);
+    start.log = log;
+    start.pid_file = i.dir + "/pid";
+    i.process = spawn(start);
+    store_.save(i);
+  } catch (...) {
+    remove_all(i.dir);
+    throw;
+  }
+  process.memory = Fd();
+  Task<std::shared_ptr<Client>> opening = monitor(i);
+  const auto opened = co_await settle(std::move(opening));
+  if (opened) co_return i;
+  Task<> ending = end(i);
+  const auto ended = co_await settle(std::move(ending));
+  Error error(ErrorId::hypervisor_died,
+              fmt::format("QEMU did not start: {}", last_words(log, log_before)));
+  error.note(opened.error().message).note("its log: " + log);
+  if (!ended) error.note(ended.error().message);
+  throw error;
+}
+
+Task<> QmpHost::end(Instance instance) {
+  co_await shield();
+  drop_monitor(instance);
+  Task<> killing = kill_and_wait(instance.process, env_.clock);
+  co_await std::move(killing);
+  store_.remove(instance);
+}
+
+}  // namespace vmferry::qmp

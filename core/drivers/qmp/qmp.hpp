@@ -1,0 +1,68 @@
+#pragma once
+// Bare QEMU: processes that this driver starts, or adopts, without any daemon.
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/async/clock.hpp"
+#include "core/async/stream.hpp"
+#include "core/base/config.hpp"
+#include "core/host/host.hpp"
+
+namespace vmferry {
+
+/// What this driver needs from outside. `clock` outlives every host that is opened.
+struct QmpEnvironment {
+  Clock& clock;
+  /// Connects to a unix socket of this machine.
+  std::function<Task<std::unique_ptr<Stream>>(std::string path)> dial;
+  /// Told a sentence for the user, when something happens that he did not ask for in so many words.
+  std::function<void(const std::string&)> notice = [](const std::string&) {};
+  Environment variables = process_environment;
+};
+
+/// The bare QEMUs of qmp:///system or qmp:///session, or those whose files are below ?dir=PATH.
+/// Errors: uri_invalid, io, denied.
+Task<std::unique_ptr<Host>> open_qmp(std::string uri, QmpEnvironment environment);
+
+struct UpgradeOptions {
+  std::string emulator;  ///< the new QEMU; empty: the same binary as it is on disk now
+  bool dry_run = false;  ///< only start the new process, compare, and end it
+};
+struct UpgradeReport {
+  DomainRef domain;
+  std::string old_version, new_version;
+  std::string machine;
+  bool handed_over = false;    ///< memory was not copied
+  std::string copied_because;  ///< why it was, or would be
+  Micros pause{}, total{};
+};
+
+/// Moves a running guest into another QEMU process on this host. Name and UUID stay.
+///
+/// Errors: whatever happens before the new process was told to run leaves the guest running in the
+/// old one. After that the old one is never resumed if its memory was handed over: `undecided` says
+/// what is there. `host` was made by open_qmp; else unsupported.
+Task<UpgradeReport> upgrade(Host& host, DomainRef domain, UpgradeOptions options);
+
+struct Adoption {
+  std::string socket;     ///< of its monitor, in QMP mode
+  std::int32_t pid = -1;  ///< -1: whoever listens on the socket
+};
+struct AdoptionReport {
+  DomainRef domain;
+  std::vector<std::string> hindrances;  ///< what cannot be made again for a second process
+};
+/// Takes over a QEMU that someone else started. Errors: unsupported with all hindrances, unless
+/// `anyway`: then it is known here, but cannot be moved.
+Task<AdoptionReport> adopt(Host& host, Adoption adoption);
+
+struct Leftover {
+  std::string what;  ///< for people
+  bool removed = false;
+  std::string why_not;  ///< not removed: why
+};
+/// What interrupted commands have left. An incoming QEMU is ended only if it provably never ran.
+Task<std::vector<Leftover>> clean_up(Host& host, bool dry_run);
+
+}  // namespace vmferry

@@ -1,0 +1,138 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/drivers/qmp/cookie.hpp"
+#include "core/drivers/qmp/copy.hpp"
+#include "core/drivers/qmp/qmp.hpp"
+#include "core/drivers/qmp/store.hpp"
+#include "core/qmp/client.hpp"
+
+namespace vmferry::qmp {
+
+/// A process to be started.
+struct NewProcess {
+  std::string name;
+  Uuid uuid;
+  std::string xml;
+  Words argv;
+  Fd memory;  ///< shared RAM, or none: QEMU makes its own
+  std::uint64_t shared_ram = 0;
+  bool taken_over = false;  ///< `memory` is that of the running source
+  Stage stage = Stage::active;
+  std::string migration;
+  bool transient = false;
+};
+
+/// An open monitor of a process. Held as long as the host object lives.
+struct Monitor {
+  std::shared_ptr<Client> client;
+  Fd lock;
+};
+
+class QmpHost final : public Host {
+ public:
+  QmpHost(std::string uri, Store store, QmpEnvironment environment);
+  ~QmpHost() override;
+
+  Task<HostFeatures> features() override;
+  Task<HostIdentity> identity() override;
+  Task<std::string> capabilities() override;
+  Task<std::string> domain_capabilities(std::string emulator, std::string arch, std::string machine,
+                                        std::string virttype) override;
+  Task<NodeInfo> node_info() override;
+  Task<std::uint64_t> free_memory() override;
+  Task<> close() override;
+  bool lost() const override { return false; }
+
+  Task<DomainRef> find(std::string name_id_or_uuid) override;
+  Task<std::vector<ListedDomain>> list(bool active, bool inactive) override;
+  Task<DomainStatus> status(const DomainRef& domain) override;
+  Task<DomainInfo> info(const DomainRef& domain) override;
+  Task<bool> is_persistent(const DomainRef& domain) override;
+  Task<bool> autostart(const DomainRef& domain) override;
+  Task<std::string> dump_xml(const DomainRef& domain, std::uint32_t xml_flags) override;
+  Task<DomainRef> define(std::string xml, DefineFlags flags) override;
+  Task<> undefine(const DomainRef& domain, std::uint32_t flags) override;
+  Task<> start(const DomainRef& domain, std::uint32_t flags) override;
+  Task<> suspend(const DomainRef& domain) override;
+  Task<> resume(const DomainRef& domain) override;
+  Task<> shutdown(const DomainRef& domain) override;
+  Task<> destroy(const DomainRef& domain, std::uint32_t flags) override;
+
+  Task<JobStats> job_stats(const DomainRef& domain, bool completed, bool keep) override;
+  Task<> abort_job(const DomainRef& domain, bool postcopy) override;
+  Task<> set_max_downtime(const DomainRef& domain, std::uint64_t ms) override;
+  Task<std::uint64_t> max_downtime(const DomainRef& domain) override;
+  Task<> set_max_speed(const DomainRef& domain, std::uint64_t mib_per_s, bool postcopy) override;
+  Task<std::uint64_t> max_speed(const DomainRef& domain, bool postcopy) override;
+  Task<> set_compression_cache(const DomainRef& domain, std::uint64_t bytes) override;
+  Task<std::uint64_t> compression_cache(const DomainRef& domain) override;
+  Task<> start_postcopy(const DomainRef& domain) override;
+  Task<std::unique_ptr<Subscription>> subscribe(const DomainRef& domain, OnEvent on) override;
+
+  Task<Begun> begin(const PhaseCall& call) override;
+  Task<Prepared> prepare(const PhaseCall& call, const Cookie& cookie) override;
+  Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
+                       std::optional<std::string> dconnuri) override;
+  Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  Task<std::optional<bool>> ever_started(const DomainRef& domain, const Cookie& begun) override;
+
+  // -- for the driver's own operations ----------------------------------------------------------
+  Store& store() { return store_; }
+  Clock& clock() { return env_.clock; }
+  void notice(const std::string& text) const { env_.notice(text); }
+  /// The process that is this domain, or nothing. An incoming one only if there is no other.
+  std::optional<Instance> instance(const Uuid& uuid) const;
+  std::optional<Instance> incoming(const Uuid& uuid) const;
+  Instance active(const DomainRef& domain) const;  ///< Errors: no_domain, invalid_state
+  /// A monitor of it, opened if need be. Errors: busy, connect_failed.
+  Task<std::shared_ptr<Client>> monitor(const Instance& instance);
+  void drop_monitor(const Instance& instance) { monitors_.erase(instance.dir); }
+  /// Starts QEMU, stopped, and opens its monitor. What QEMU printed is in the error if it ends.
+  Task<Instance> launch(NewProcess process, bool incoming);
+  /// Ends the process and removes what belongs to it.
+  Task<> end(Instance instance);
+  /// Lets an incoming guest run, and watches it for a short while. Errors: as Host::finish.
+  Task<Micros> let_run(Instance& instance);
+
+ private:
+  struct SourceJob {
+    Fd lock;
+    std::string migration;
+    bool was_running = false;
+  };
+  struct Watching;  // a subscription's loop
+  Task<std::shared_ptr<Client>> connect(const Instance& instance);
+  Task<Monitor> try_monitor(const Instance& instance);
+  Task<DomainStatus> status_of(const Instance& instance);
+  Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer);
+  Task<Finished> finish_offline(const PhaseCall& call, Verdict verdict);
+  Task<> release(const DomainRef& domain);
+  NewProcess arriving(const PhaseCall& call, const Offer& offer);
+  void check_arrival(const Definition& arriving) const;
+  Task<> set_parameters(const DomainRef& domain, Json parameters);
+  Task<Json> parameters(const DomainRef& domain);
+
+  std::string uri_;
+  Store store_;
+  QmpEnvironment env_;
+  std::map<std::string, Monitor> monitors_;  // by directory of the instance
+  std::map<Uuid, SourceJob> jobs_;
+  std::map<Uuid, JobStats> completed_;
+};
+
+/// What the end of a log says, from a position in it.
+std::string last_words(const std::string& log, std::size_t from);
+std::size_t size_of(const std::string& path);
+/// The type that QEMU made of the machine: "pc-i440fx-7.2" for "pc".
+Task<std::string> real_machine(Client& client);
+DomainRef ref(const Instance& instance);
+std::string text_param(const PhaseCall& call, std::string_view field);
+/// The host that open_qmp made. Errors: unsupported.
+QmpHost& as_qmp(Host& host);
+
+}  // namespace vmferry::qmp

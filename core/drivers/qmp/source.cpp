@@ -1,0 +1,158 @@
+// The source's phases: begin, perform, confirm.
+#include <fmt/format.h>
+
+#include "core/async/race.hpp"
+#include "core/base/text.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+std::string text_param(const PhaseCall& call, std::string_view field) {
+  const auto* text = call.params.get<std::string>(field);
+  return text != nullptr ? *text : std::string();
+}
+
+namespace {
+
+// What QEMU itself says against moving this guest.
+void check_blockers(const Json& info) {
+  const Json& reasons = at(info, "blocked-reasons");
+  if (!reasons.is_array() || reasons.empty()) return;
+  std::vector<std::string> texts;
+  for (const Json& reason : reasons)
+    if (reason.is_string()) texts.push_back(escaped_lines(reason.get<std::string>()));
+  throw Error(ErrorId::blocked, "QEMU says: " + joined(texts, "; "));
+}
+
+// The XML that the destination gets, and what must not differ in it.
+std::string for_destination(const PhaseCall& call, const std::string& own) {
+  const std::string given = text_param(call, "destination_xml");
+  if (given.empty()) return own;
+  const Definition theirs = value_or_throw(read_definition(given));
+  if (theirs.uuid != call.domain.uuid)
+    throw Error(ErrorId::config_unsupported, "the XML for the destination has another UUID");
+  return given;
+}
+
+}  // namespace
+
+Task<Begun> QmpHost::begin(const PhaseCall& call) {
+  SourceJob job{store_.lock_domain(call.domain.uuid), to_string(random_uuid()), false};
+  Offer offer;
+  offer.migration = job.migration;
+  Begun begun;
+  if (call.flags.has(Flag::offline)) {
+    const std::optional<Definition> d = store_.definition(call.domain.uuid);
+    if (!d) throw Error(ErrorId::invalid_state, "the domain has no definition that could move");
+    begun.xml = for_destination(call, d->xml);
+  } else {
+    const Instance i = active(call.domain);
+    std::shared_ptr<Client> client = co_await monitor(i);
+    const Json info = co_await client->execute("query-migrate");
+    check_blockers(info);
+    const Json state = co_await client->execute("query-status");
+    job.was_running = flag_at(state, "running");
+    // One that runs was not handed over after all: its migration failed with nobody looking.
+    if (i.stage == Stage::incoming || (i.stage == Stage::handed_over && !job.was_running))
+      throw Error(ErrorId::invalid_state, "this copy of the guest is not one that can be moved");
+    Task<Json> checking = capability_list(*client, call.flags, call.params, false);
+    co_await std::move(checking);
+    offer.machine = co_await real_machine(*client);
+    offer.version = client->version_text();
+    offer.xml_check = check_of(i.xml);
+    offer.argv = i.argv;
+    offer.host = host_token();
+    offer.pid = i.process.pid;
+    offer.start = i.process.start;
+    offer.shared_ram = i.shared_ram;
+    begun.xml = for_destination(call, i.xml);
+  }
+  begun.cookie = pack(offer);
+  jobs_.insert_or_assign(call.domain.uuid, std::move(job));
+  co_return begun;
+}
+
+Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
+                              std::optional<std::string> dconnuri) {
+  if (dconnuri)
+    throw Error(ErrorId::unsupported, "bare QEMU is moved by the client, not from host to host")
+        .advise("Leave --p2p and --direct out.");
+  const auto found = jobs_.find(call.domain.uuid);
+  if (found == jobs_.end()) throw Error(ErrorId::invalid_state, "Perform without Begin");
+  const bool was_running = found->second.was_running;
+  const Reply reply = value_or_throw(unpack_reply(cookie));
+  if (reply.migration != found->second.migration)
+    throw Error(ErrorId::protocol, "the destination's cookie is of another migration");
+
+  Instance i = active(call.domain);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  CopyPlan plan;
+  plan.uri = text_param(call, "migrate_uri");
+  if (plan.uri.starts_with("tcp://")) plan.uri.erase(4, 2);
+  if (plan.uri.starts_with("unix://")) plan.uri.erase(5, 2);
+  plan.abort_on_error = call.flags.has(Flag::abort_on_error);
+  plan.parameters = parameter_list(call.flags, call.params, true);
+  Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
+  plan.capabilities = co_await std::move(listing);
+  const bool lossy = was_running && !reply.hand_over && co_await loses_writes(*client);
+  if (lossy)
+    notice(
+        fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
+                    "lose what it writes meanwhile",
+                    client->version_text()));
+  plan.stop_first = was_running && (lossy || !call.flags.has(Flag::live));
+  i.held = true;
+  i.migration = reply.migration;
+  // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
+  if (reply.hand_over) i.stage = Stage::handed_over;
+  store_.save(i);
+  Task<CopyOutcome> copying = copy_guest(*client, plan);
+  auto copied = co_await settle(std::move(copying));
+  if (copied)
+    co_return pack(
+        Copied{reply.migration, copied->stats, copied->stopped_at.count(), host_token()});
+
+  co_await shield();
+  Error failure = std::move(copied).error();
+  Task<> releasing = release(call.domain);
+  const auto released = co_await settle(std::move(releasing));
+  if (!released && failure.id != ErrorId::hypervisor_died)
+    failure.note(
+        fmt::format("the source's guest could not be resumed: {}", released.error().message));
+  throw failure;
+}
+
+// The destination surely never ran the guest: it goes on here as before.
+Task<> QmpHost::release(const DomainRef& domain) {
+  const auto job = jobs_.find(domain.uuid);
+  const bool was_running = job != jobs_.end() && job->second.was_running;
+  if (job != jobs_.end()) jobs_.erase(job);
+  std::optional<Instance> i = instance(domain.uuid);
+  if (!i) co_return;
+  if (was_running) {
+    std::shared_ptr<Client> client = co_await monitor(*i);
+    Task<> running = run_again(*client, env_.clock);
+    co_await std::move(running);
+  }
+  i->held = false;
+  i->stage = Stage::active;
+  i->migration.clear();
+  store_.save(*i);
+}
+
+Task<> QmpHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {
+  if (verdict == Verdict::cancelled) {
+    co_await release(call.domain);
+    co_return;
+  }
+  const std::optional<Instance> i = instance(call.domain.uuid);
+  if (i && !call.flags.has(Flag::offline)) {
+    // Asked to quit, it would unlink sockets that the other process may have under the same name;
+    // its disks were flushed when it stopped.
+    co_await end(*i);
+  }
+  if (call.flags.has(Flag::undefine_source)) store_.forget(call.domain.uuid);
+  jobs_.erase(call.domain.uuid);
+}
+
+}  // namespace vmferry::qmp

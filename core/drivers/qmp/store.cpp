@@ -1,0 +1,230 @@
+#include "core/drivers/qmp/store.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+
+#include "core/base/text.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+constexpr int kVersion = 1;
+
+std::string_view text(Stage stage) {
+  switch (stage) {
+    case Stage::incoming:
+      return "incoming";
+    case Stage::active:
+      return "active";
+    case Stage::handed_over:
+      return "handed-over";
+  }
+  return "handed-over";
+}
+
+// What is not understood must never run.
+Stage stage_from(const std::string& word) {
+  for (const Stage s : {Stage::incoming, Stage::active})
+    if (word == text(s)) return s;
+  return Stage::handed_over;
+}
+
+std::vector<std::string> strings(const Json& list) {
+  std::vector<std::string> out;
+  if (!list.is_array()) return out;
+  for (const Json& item : list)
+    if (item.is_string()) out.push_back(item.get<std::string>());
+  return out;
+}
+
+Json to_json(const Instance& i) {
+  return {{"version", kVersion},        {"name", i.name},
+          {"uuid", to_string(i.uuid)},  {"pid", i.process.pid},
+          {"start", i.process.start},   {"argv", i.argv},
+          {"shared_ram", i.shared_ram}, {"stage", text(i.stage)},
+          {"migration", i.migration},   {"held", i.held},
+          {"transient", i.transient},   {"xml", i.xml},
+          {"monitors", i.monitors}};
+}
+
+std::optional<Instance> instance_from(const std::string& dir) {
+  const std::optional<Json> json = read_json(dir + "/instance.json");
+  if (!json || number_at(*json, "version") != kVersion) return std::nullopt;
+  const auto uuid = parse_uuid(text_at(*json, "uuid"));
+  if (!uuid) return std::nullopt;
+  Instance i;
+  i.dir = dir;
+  i.name = text_at(*json, "name");
+  i.uuid = *uuid;
+  i.process = {static_cast<std::int32_t>(number_at(*json, "pid")),
+               static_cast<std::uint64_t>(number_at(*json, "start"))};
+  i.argv = strings(at(*json, "argv"));
+  i.shared_ram = static_cast<std::uint64_t>(number_at(*json, "shared_ram"));
+  i.stage = stage_from(text_at(*json, "stage"));
+  i.migration = text_at(*json, "migration");
+  i.held = flag_at(*json, "held");
+  i.transient = flag_at(*json, "transient");
+  i.xml = text_at(*json, "xml");
+  i.monitors = strings(at(*json, "monitors"));
+  return i;
+}
+
+}  // namespace
+
+Result<Places> places_of(const ConnectUri& uri, const Environment& environment) {
+  if (const auto dir = uri.uri.param("dir")) {
+    if (!dir->starts_with('/'))
+      return fail(ErrorId::uri_invalid, "dir= in a qmp URI must be an absolute path");
+    return Places{*dir + "/run", *dir + "/state"};
+  }
+  if (!uri.session() && uri.uri.path != "/system")
+    return fail(ErrorId::uri_invalid, "a qmp URI ends in /system or /session");
+  if (!uri.session()) return Places{"/run/vmferry", "/var/lib/vmferry"};
+  const std::string home = environment("HOME").value_or("");
+  const std::string state = environment("XDG_STATE_HOME").value_or(home + "/.local/state");
+  if (!state.starts_with('/')) return fail(ErrorId::uri_invalid, "HOME is not set");
+  const std::string run = environment("XDG_RUNTIME_DIR").value_or(state + "/vmferry-run");
+  return Places{run + "/vmferry", state + "/vmferry"};
+}
+
+Store::Store(Places places) : places_(std::move(places)) {
+  for (const char* dir : {"/domains", "/migrations", "/logs"})
+    make_private_dir(places_.state + dir);
+  make_private_dir(places_.run);
+}
+
+std::vector<Definition> Store::definitions() const {
+  std::vector<Definition> out;
+  for (const std::string& name : entries(places_.state + "/domains")) {
+    if (!name.ends_with(".json")) continue;
+    const auto uuid = parse_uuid(name.substr(0, name.size() - 5));
+    std::optional<Definition> d = uuid ? definition(*uuid) : std::nullopt;
+    if (d) out.push_back(*std::move(d));
+  }
+  return out;
+}
+
+std::optional<Definition> Store::definition(const Uuid& uuid) const {
+  const auto json = read_json(fmt::format("{}/domains/{}.json", places_.state, to_string(uuid)));
+  if (!json) return std::nullopt;
+  return value_or_throw(read_definition(text_at(*json, "xml")));
+}
+
+void Store::save(const Definition& d) const {
+  const Json json = {{"version", kVersion}, {"name", d.name}, {"xml", d.xml}};
+  write_atomically(fmt::format("{}/domains/{}.json", places_.state, to_string(d.uuid)),
+                   json.dump(1) + "\n");
+}
+
+void Store::forget(const Uuid& uuid) const {
+  remove_all(fmt::format("{}/domains/{}.json", places_.state, to_string(uuid)));
+}
+
+std::vector<Instance> Store::instances() const {
+  std::vector<Instance> out;
+  for (const std::string& name : entries(places_.run)) {
+    const std::string dir = places_.run + "/" + name;
+    std::optional<Instance> i = instance_from(dir);
+    if (!i) continue;
+    if (alive(i->process))
+      out.push_back(*std::move(i));
+    else
+      remove_all(dir);
+  }
+  return out;
+}
+
+std::string Store::new_instance_dir(const Uuid& uuid) const {
+  std::random_device random;
+  const std::string dir = fmt::format("{}/{}.{:08x}", places_.run, to_string(uuid), random());
+  make_private_dir(dir);
+  return dir;
+}
+
+void Store::save(const Instance& i) const {
+  write_atomically(i.dir + "/instance.json",
+                   to_json(i).dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+std::string Store::log_of(const Uuid& uuid) const {
+  return fmt::format("{}/logs/{}.log", places_.state, to_string(uuid));
+}
+
+std::vector<std::string> Store::unfinished() const {
+  std::vector<std::string> out;
+  for (const std::string& name : entries(places_.run)) {
+    const std::string dir = places_.run + "/" + name;
+    const std::size_t dot = name.find('.');
+    const bool ours = dot != std::string::npos && parse_uuid(name.substr(0, dot)).has_value();
+    if (ours && !name.ends_with(".job") && !instance_from(dir)) out.push_back(dir);
+  }
+  return out;
+}
+
+std::string Store::record_of(const std::string& migration) const {
+  if (!parse_uuid(migration))
+    throw Error(ErrorId::protocol, "a migration cookie has no proper migration id");
+  return fmt::format("{}/migrations/{}", places_.state, migration);
+}
+
+namespace {
+void write_record(const std::string& path, const char* word) {
+  write_atomically(path + ".json", Json{{"version", kVersion}, {"guest", word}}.dump() + "\n");
+}
+std::string read_record(const std::string& path) {
+  const std::optional<Json> json = read_json(path + ".json");
+  return json ? text_at(*json, "guest", "started") : std::string();
+}
+// Held for the moment that it takes to read and write one record.
+Fd lock_record(const std::string& path) {
+  for (int tries = 0; tries < 200; ++tries) {
+    std::optional<Fd> lock = try_lock(path + ".lock");
+    if (lock) return *std::move(lock);
+    ::usleep(1000);
+  }
+  throw Error(ErrorId::busy, "the record of a migration is held by another process");
+}
+}  // namespace
+
+void Store::expect(const std::string& migration, const Uuid&) const {
+  write_record(record_of(migration), "expected");
+}
+
+void Store::starting(const std::string& migration) const {
+  const std::string path = record_of(migration);
+  const Fd lock = lock_record(path);
+  if (read_record(path) == "never")
+    throw Error(ErrorId::invalid_state,
+                "it has been settled meanwhile that this guest does not start here");
+  write_record(path, "started");
+}
+
+void Store::not_started(const std::string& migration) const {
+  const std::string path = record_of(migration);
+  const Fd lock = lock_record(path);
+  write_record(path, "never");
+}
+
+std::optional<bool> Store::settle_started(const std::string& migration) const {
+  const std::string path = record_of(migration);
+  const Fd lock = lock_record(path);
+  const std::string word = read_record(path);
+  if (word.empty()) return std::nullopt;
+  if (word == "started") return true;
+  write_record(path, "never");
+  return false;
+}
+
+Fd Store::lock_domain(const Uuid& uuid) const {
+  std::optional<Fd> lock = try_lock(fmt::format("{}/{}.job", places_.run, to_string(uuid)));
+  if (!lock)
+    throw Error(ErrorId::job_active,
+                fmt::format("another vmferry works on domain {}", to_string(uuid)));
+  return *std::move(lock);
+}
+
+}  // namespace vmferry::qmp
