@@ -8,6 +8,7 @@
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
+#include "core/drivers/qmp/qmp.hpp"
 #include "core/xml/doc.hpp"
 
 namespace vmferry::cli {
@@ -112,8 +113,13 @@ Task<Exit> destroy(Context& context, Destroy o) {
 // -- define, undefine ---------------------------------------------------------------------------
 
 struct Define {
-  std::string file;
-  bool validate = false;
+  std::string file, name;
+  bool validate = false, command_line = false;
+  Result<> check() const {
+    if (!name.empty() && !command_line)
+      return fail(ErrorId::usage, "--name goes with --argv; an XML says the name itself");
+    return {};
+  }
 };
 constexpr Option kDefineFile[] = {
     option<&Define::file>({.name = "file",
@@ -121,8 +127,15 @@ constexpr Option kDefineFile[] = {
                            .help = "the domain's XML; - is standard input",
                            .complete = Complete::file,
                            .required = true})};
-constexpr Option kDefineOptions[] = {option<&Define::validate>(
-    {.name = "validate", .help = "let the host check the XML against its schema"})};
+constexpr Option kDefineOptions[] = {
+    option<&Define::validate>(
+        {.name = "validate", .help = "let the host check the XML against its schema"}),
+    option<&Define::command_line>(
+        {.name = "argv", .help = "FILE is a plain QEMU command line (bare QEMU only)"}),
+    option<&Define::name>({.name = "name",
+                           .metavar = "NAME",
+                           .help = "with --argv: the name, if -name is not there"}),
+};
 
 std::string read_file(const std::string& path) {
   std::ifstream file;
@@ -137,6 +150,7 @@ std::string read_file(const std::string& path) {
 
 Task<Exit> define(Context& context, Define o) {
   std::string text = read_file(o.file);
+  if (o.command_line) text = value_or_throw(qmp_domain_xml(text, o.name));
   const Result<xml::Doc> checked = xml::Doc::parse(text);
   if (!checked) throw Error(checked.error()).note(o.file);
   const std::unique_ptr<Host> host = co_await connect(context);

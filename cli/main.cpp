@@ -15,9 +15,11 @@
 #include "cli/prompt.hpp"
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
+#include "core/drivers/qmp/qmp.hpp"
 #include "core/drivers/remote/remote.hpp"
 #include "core/drivers/test/open.hpp"
 #include "transports/dial.hpp"
+#include "transports/unix.hpp"
 
 namespace vmferry::cli {
 namespace {
@@ -91,11 +93,26 @@ struct OpenHost {
   }
 
  private:
+  static QmpEnvironment qmp_environment(const OpenHost& self) {
+    return {.clock = *self.clock,
+            .dial = [clock = self.clock](
+                        std::string path) { return connect_unix(*clock, std::move(path)); },
+            .notice =
+                [sink = self.sink](const std::string& what) {
+                  sink->err(fmt::format("note: {}\n", escaped_lines(what)));
+                }};
+  }
+
   static Task<std::unique_ptr<Host>> open(OpenHost self, std::string text) {
     const ConnectUri uri = value_or_throw(parse_connect_uri(text));
     if (uri.driver == "test" && uri.transport == Transport::none && uri.uri.host.empty()) {
       Task<std::unique_ptr<Host>> simulated = self.test->open(std::move(text));
       co_return co_await std::move(simulated);
+    }
+    if (uri.driver == "qmp" && uri.transport == Transport::none && uri.uri.host.empty()) {
+      Task<std::unique_ptr<Host>> here = open_qmp(std::move(text), qmp_environment(self));
+      std::unique_ptr<Host> bare = co_await std::move(here);
+      co_return bare;
     }
     DialOptions options;
     options.prompter = self.prompter;

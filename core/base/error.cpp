@@ -1,6 +1,7 @@
 #include "core/base/error.hpp"
 
 #include <array>
+#include <cerrno>
 #include <system_error>
 
 namespace vmferry {
@@ -26,7 +27,10 @@ Error current_error() noexcept {
   } catch (const Error& e) {
     return e;
   } catch (const std::system_error& e) {
-    const bool stopped = e.code() == std::errc::operation_canceled;
+    // Asio's own category of system errors does not map to std::errc.
+    const bool asio = std::string_view(e.code().category().name()) == "asio.system";
+    const bool stopped =
+        e.code() == std::errc::operation_canceled || (asio && e.code().value() == ECANCELED);
     return {stopped ? ErrorId::cancelled : ErrorId::io, e.code().message()};
   } catch (const std::exception& e) {
     return {ErrorId::internal, e.what()};

@@ -20,12 +20,39 @@ constexpr auto kQemuRules = std::to_array<Rule>({
     refuse(Opt::live, kOperationInvalid, kStopped, When::stopped),
 });
 
+constexpr std::string_view kClient = "both QEMUs are driven by this client";
+constexpr std::string_view kNoPostcopy = "this driver does not do post-copy";
+constexpr std::string_view kNoDisks = "this driver does not copy disks: both sides must see them";
+constexpr std::string_view kNoMt = "QEMU 9.1 has dropped compression by threads";
+
 constexpr auto kQmpRules = std::to_array<Rule>({
     demand(Opt::offline, kOperationInvalid, kStopped, When::stopped),
     harmless(Opt::offline, "the definition is copied; the running guest stays", When::running),
     refuse(Opt::live, kOperationInvalid, kStopped, When::stopped),
-    refuse(Opt::tls, kOperationUnsupported,
-           "bare QEMU has no certificates configured; tunnel the data instead"),
+    refuse(Opt::peer2peer, kOperationUnsupported, kClient),
+    refuse(Opt::tunnelled, kOperationUnsupported,
+           "the data goes straight from one QEMU to the other"),
+    refuse(Opt::direct, kOperationUnsupported, kClient),
+    refuse(Opt::tls, kOperationUnsupported, "bare QEMU has no certificates configured"),
+    refuse(Opt::tls_destination, kOperationUnsupported, "bare QEMU has no certificates configured"),
+    refuse(Opt::postcopy, kOperationUnsupported, kNoPostcopy),
+    refuse(Opt::postcopy_resume, kOperationUnsupported, kNoPostcopy),
+    refuse(Opt::postcopy_after_precopy, 0, kNoPostcopy),
+    refuse(Opt::timeout_postcopy, 0, kNoPostcopy),
+    refuse(Opt::bandwidth_postcopy, kOperationUnsupported, kNoPostcopy),
+    refuse(Opt::bandwidth_avail_switchover, kOperationUnsupported,
+           "the speed that QEMU measures is used"),
+    refuse(Opt::non_shared_disk, kOperationUnsupported, kNoDisks),
+    refuse(Opt::non_shared_inc, kOperationUnsupported, kNoDisks),
+    refuse(Opt::non_shared_synchronous_writes, kOperationUnsupported, kNoDisks),
+    refuse(Opt::migrate_disks, kOperationUnsupported, kNoDisks),
+    refuse(Opt::migrate_disks_detect_zeroes, kOperationUnsupported, kNoDisks),
+    refuse(Opt::disks_port, kOperationUnsupported, kNoDisks),
+    refuse(Opt::disks_uri, kOperationUnsupported, kNoDisks),
+    refuse(Opt::compression_mt_level, kOperationUnsupported, kNoMt),
+    refuse(Opt::compression_mt_threads, kOperationUnsupported, kNoMt),
+    refuse(Opt::compression_mt_dthreads, kOperationUnsupported, kNoMt),
+    refuse(Opt::graphics_uri, kOperationUnsupported, "graphics clients are not told to reconnect"),
     refuse(Opt::rdma_pin_all, kInvalidArg, "data goes over tcp or a unix socket, not over RDMA"),
     refuse(Opt::unsafe, kInvalidArg,
            "QEMU drops its caches at the switch itself, so there is no check to skip"),

@@ -11,9 +11,11 @@ Result<> Lines::feed(std::span<const std::byte> bytes) {
     start_ = 0;
   }
   buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const std::size_t last_end = buffer_.rfind('\n');
-  const std::size_t unfinished = buffer_.size() - (last_end == std::string::npos ? 0 : last_end);
-  if (unfinished > longest_) return fail(ErrorId::protocol, "QEMU's monitor sent an endless line");
+  const std::string_view fresh(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t last_end = fresh.rfind('\n');
+  unfinished_ =
+      last_end == std::string_view::npos ? unfinished_ + fresh.size() : fresh.size() - last_end - 1;
+  if (unfinished_ > longest_) return fail(ErrorId::protocol, "QEMU's monitor sent an endless line");
   return {};
 }
 

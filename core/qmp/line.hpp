@@ -21,8 +21,9 @@ class Lines {
  private:
   std::size_t longest_;
   std::string buffer_;
-  std::size_t start_ = 0;  // of the first line that was not taken
-  std::size_t seen_ = 0;   // no line end before here
+  std::size_t unfinished_ = 0;  // bytes after the last line end
+  std::size_t start_ = 0;       // of the first line that was not taken
+  std::size_t seen_ = 0;        // no line end before here
 };
 
 }  // namespace vmferry::qmp

@@ -108,6 +108,9 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
   const bool parallel = flags.has(Flag::parallel);
   const bool xbzrle = compresses_by(params, "xbzrle") ||
                       (flags.has(Flag::compressed) && !params.has("compression"));
+  if (compresses_by(params, "mt"))
+    throw Error(ErrorId::unsupported, "compression by threads (mt) is not done by this driver")
+        .advise("Use xbzrle, or zstd with --parallel.");
   const std::pair<const char*, bool> wanted[] = {{"events", true},
                                                  {"return-path", true},
                                                  {"x-ignore-shared", hand_over},

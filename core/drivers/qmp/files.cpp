@@ -69,13 +69,14 @@ void write_atomically(const std::string& path, std::string_view text) {
 
 std::optional<std::string> read_file(const std::string& path, std::size_t most) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file && errno == ENOENT) return std::nullopt;
+  if (!file && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
   if (!file) throw io_error("cannot read", path, errno);
   std::string text;
   char chunk[16384];
   for (;;) {
     const ssize_t n = ::read(file.get(), chunk, sizeof chunk);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == ESRCH) return std::nullopt;  // a process that has just ended
     if (n < 0) throw io_error("cannot read", path, errno);
     if (n == 0) return text;
     text.append(chunk, static_cast<std::size_t>(n));

@@ -22,6 +22,12 @@ Task<std::unique_ptr<Host>> open_qmp(std::string uri, QmpEnvironment environment
   return open_it(std::move(uri), std::move(environment));
 }
 
+Result<std::string> qmp_domain_xml(std::string_view command_line, std::string name) {
+  Result<qmp::Words> words = qmp::split_words(command_line);
+  if (!words) return std::unexpected(std::move(words).error());
+  return qmp::xml_of_command_line(*std::move(words), std::move(name));
+}
+
 namespace qmp {
 
 QmpHost::QmpHost(std::string uri, Store store, QmpEnvironment environment)

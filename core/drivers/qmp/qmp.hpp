@@ -25,6 +25,10 @@ struct QmpEnvironment {
 /// Errors: uri_invalid, io, denied.
 Task<std::unique_ptr<Host>> open_qmp(std::string uri, QmpEnvironment environment);
 
+/// The XML of a domain that is given by its QEMU command line, as one would type it in a shell; for
+/// Host::define. The name is that of -name unless given. Errors: usage, unsupported.
+Result<std::string> qmp_domain_xml(std::string_view command_line, std::string name);
+
 struct UpgradeOptions {
   std::string emulator;  ///< the new QEMU; empty: the same binary as it is on disk now
   bool dry_run = false;  ///< only start the new process, compare, and end it

@@ -94,7 +94,8 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   plan.parameters = parameter_list(call.flags, call.params, true);
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   plan.capabilities = co_await std::move(listing);
-  const bool lossy = was_running && !reply.hand_over && co_await loses_writes(*client);
+  const bool loses = co_await loses_writes(*client);
+  const bool lossy = was_running && !reply.hand_over && loses;
   if (lossy)
     notice(
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
