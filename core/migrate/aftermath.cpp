@@ -22,10 +22,11 @@ Task<> pause_a_moment(Run& run) {
 }
 
 // Tells the destination to end the incoming guest. A host whose connection is gone does so itself.
-Task<> end_incoming(Run& run, const Cookie& cookie) {
+Task<> end_incoming(Run& run) {
   if (!run.destination.host || run.destination.host->lost()) co_return;
+  const Cookie none;  // it would be Perform's, and there is none after a failure
   const PhaseCall call = run.destination_call();
-  Task<Finished> asked = run.destination.host->finish(call, cookie, Verdict::cancelled);
+  Task<Finished> asked = run.destination.host->finish(call, none, Verdict::cancelled);
   const auto ended = co_await settle(std::move(asked));
   if (ended || ended.error().wire.code == kMigrateFinishOk) co_return;
   run.note(fmt::format("the destination, asked to clean up, said: {}", ended.error().message));
@@ -243,8 +244,8 @@ Task<> postcopy_failed(Run& run, Error failure) {
 
 }  // namespace
 
-Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, bool confirm_too) {
-  if (prepared) co_await end_incoming(run, cookie);
+Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too) {
+  if (prepared) co_await end_incoming(run);
   const bool connected = run.source.host && !run.source.host->lost();
   if (confirm_too && connected) co_await release_source(run);
   co_await judge_home(run, std::move(failure));
@@ -259,7 +260,7 @@ Task<> after_lost_perform(Run& run, Error failure) {
     co_await try_destination(run, std::move(failure));
     co_return;
   }
-  co_await end_incoming(run, Cookie());
+  co_await end_incoming(run);
   co_await judge_home(run, std::move(failure));
 }
 
@@ -274,7 +275,7 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
   } else {
     // It answered, so it is not about to start the guest; an incoming guest still there is ended.
     const Sighting first = co_await run.look(run.destination);
-    if (still_incoming(first)) co_await end_incoming(run, Cookie());
+    if (still_incoming(first)) co_await end_incoming(run);
   }
   const Sighting seen = co_await wait_for_destination(run);
   run.report.destination = seen;

@@ -138,7 +138,7 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness
     if (failure.reply_lost)
       co_await after_lost_perform(run, std::move(failure));
     else
-      co_await bring_home(run, std::move(failure), true, Cookie(), false);
+      co_await bring_home(run, std::move(failure), true, false);
     co_return;
   }
   run.postcopy = copy.postcopy;
@@ -167,7 +167,7 @@ Task<> run_managed(Run& run) {
       co_await both(settle(make_ready(run, begun, prepared, began)), call_witness(run));
   if (!ready) {
     const bool release = began && (run.plan.change_protection || prepared);
-    co_await bring_home(run, Error(ready.error()), prepared, Cookie(), release);
+    co_await bring_home(run, Error(ready.error()), prepared, release);
     co_return;
   }
   const auto ex = co_await asio::this_coro::executor;

@@ -92,7 +92,7 @@ Task<> run_by_source(Run& run);  ///< peer-to-peer and direct
 
 // What is done when something went wrong (aftermath.cpp).
 /// A failure before Finish(completed) was sent: the incoming guest is ended, the source runs on.
-Task<> bring_home(Run& run, Error failure, bool prepared, const Cookie& cookie, bool confirm_too);
+Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too);
 /// Perform's answer was lost with the connection to the source.
 Task<> after_lost_perform(Run& run, Error failure);
 /// Finish failed or its answer was lost. True: the guest is there, go on with Confirm.
