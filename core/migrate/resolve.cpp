@@ -14,6 +14,21 @@ HostView view(const HostIdentity& identity, const HostFeatures& features, std::s
   return {identity.driver, std::move(uri), identity.hostname, identity.library_version, features};
 }
 
+namespace {
+
+/// Simulated hosts live in this process; no ssh leads to them.
+std::string simulated_uri(ConnectUri like, std::string_view host) {
+  if (!like.uri.path.ends_with(".xml")) {
+    like.uri.path = fmt::format("/{}", host);
+    return like.to_string();
+  }
+  std::erase_if(like.uri.query, [](const Uri::Param& p) { return p.name == "host"; });
+  like.uri.query.push_back({"host", std::string(host)});
+  return like.to_string();
+}
+
+}  // namespace
+
 Result<std::string> destination_uri(std::string_view source_uri, std::string_view destination) {
   if (!is_bare_host(destination)) {
     const auto checked = parse_connect_uri(destination);
@@ -22,6 +37,8 @@ Result<std::string> destination_uri(std::string_view source_uri, std::string_vie
   }
   const auto like = parse_connect_uri(source_uri);
   if (!like) return std::unexpected(like.error());
+  if (like->driver == "test" && like->transport == Transport::none && like->uri.host.empty())
+    return simulated_uri(*like, destination);
   const auto made = on_host(*like, destination);
   if (!made) return std::unexpected(made.error());
   return made->to_string();

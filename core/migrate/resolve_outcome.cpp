@@ -165,6 +165,10 @@ void Resolver::describe_end() {
 void Resolver::add_notes() {
   auto& notes = out_.notes;
   const std::string b = destination_name();
+  if (is_bare_host(out_.asked.destination))
+    notes.push_back(fmt::format("{} means {}: the source's kind of host, there",
+                                escaped(out_.asked.destination, 255),
+                                escaped(destination_.uri, 512)));
   const bool removed = rules_.habits.removes_source || yes(Opt::undefine_source);
   const bool kept = rules_.habits.keeps_there || yes(Opt::persist_dest);
   if (domain_.persistent && removed && !kept)

@@ -52,7 +52,7 @@ Task<HostFeatures> TestHost::features() {
   f.v3_params = true;
   f.v2 = f.v3 = like_qemu;
   f.p2p = true;
-  f.offline = like_qemu || driver == "vz";
+  f.offline = like_qemu || driver == "vz-2015";
   f.change_protection = like_qemu;
   f.xml_migratable = like_qemu;
   f.events = host_.spec.events;

@@ -362,6 +362,8 @@ TEST_CASE("resolve: a bare host is the source's kind of URI there, over ssh") {
   CHECK(*destination_uri("qemu:///system", "host2") == "qemu+ssh://host2/system");
   CHECK(*destination_uri("xen:///system", "me@host2") == "xen+ssh://me@host2/system");
   CHECK(*destination_uri("qemu:///system", "qemu+tcp://host2/system") == "qemu+tcp://host2/system");
+  CHECK(*destination_uri("test:///default?rules=vz", "other") == "test:///other?rules=vz");
+  CHECK(*destination_uri("test:///w.xml?host=a", "b") == "test:///w.xml?host=b");
   CHECK_FALSE(destination_uri("qemu:///system", "qemu+bogus://h/").has_value());
 }
 
