@@ -114,7 +114,9 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   }
   NewProcess process = arriving(call, offer);
   const bool hand_over = process.taken_over;
-  store_.expect(offer.migration, process.uuid);
+  const Uuid uuid = process.uuid;
+  arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
+  store_.expect(offer.migration, uuid);
   Task<Instance> launching = launch(std::move(process), true);
   Instance i = co_await std::move(launching);
   std::shared_ptr<Client> client = co_await monitor(i);
@@ -223,6 +225,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     co_return done;
   }
   Finished out;
+  const auto arrival = arrivals_.extract(call.domain.uuid);  // its lock ends with this call
   std::optional<Instance> i = incoming(call.domain.uuid);
   if (verdict == Verdict::cancelled) {
     if (i) {

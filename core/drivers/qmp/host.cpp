@@ -108,6 +108,7 @@ Task<> QmpHost::close() {
   for (auto& [dir, monitor] : monitors_) monitor.client->close();
   monitors_.clear();
   jobs_.clear();
+  arrivals_.clear();
   co_return;
 }
 

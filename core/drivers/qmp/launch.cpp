@@ -17,7 +17,7 @@ constexpr Micros kMonitorLimit = std::chrono::seconds(10);
 
 // The command line as it is started: our monitors, RAM, and what makes it wait.
 Words complete(const NewProcess& process, const std::vector<Fd>& sockets, bool incoming) {
-  Words argv = process.argv;
+  Words argv = process.started_as.empty() ? process.argv : process.started_as;
   for (std::size_t i = 0; i < sockets.size(); ++i) {
     argv.emplace_back("-chardev");
     argv.push_back(
@@ -171,7 +171,8 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   const auto ended = co_await settle(std::move(ending));
   Error error(ErrorId::hypervisor_died,
               fmt::format("QEMU did not start: {}", last_words(log, log_before)));
-  error.note(opened.error().message).note("its log: " + log);
+  error.note(opened.error().message);
+  error.remedy = "Look at its log, " + log + ".";
   if (!ended) error.note(ended.error().message);
   throw error;
 }

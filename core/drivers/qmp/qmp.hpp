@@ -31,6 +31,8 @@ Result<std::string> qmp_domain_xml(std::string_view command_line, std::string na
 
 struct UpgradeOptions {
   std::string emulator;  ///< the new QEMU; empty: the same binary as it is on disk now
+  /// Told the name of each step when it is done, and the new process's id.
+  std::function<void(std::string_view step, std::int32_t pid)> on_step = nullptr;
   bool dry_run = false;  ///< only start the new process, compare, and end it
 };
 struct UpgradeReport {
@@ -48,18 +50,6 @@ struct UpgradeReport {
 /// old one. After that the old one is never resumed if its memory was handed over: `undecided` says
 /// what is there. `host` was made by open_qmp; else unsupported.
 Task<UpgradeReport> upgrade(Host& host, DomainRef domain, UpgradeOptions options);
-
-struct Adoption {
-  std::string socket;     ///< of its monitor, in QMP mode
-  std::int32_t pid = -1;  ///< -1: whoever listens on the socket
-};
-struct AdoptionReport {
-  DomainRef domain;
-  std::vector<std::string> hindrances;  ///< what cannot be made again for a second process
-};
-/// Takes over a QEMU that someone else started. Errors: unsupported with all hindrances, unless
-/// `anyway`: then it is known here, but cannot be moved.
-Task<AdoptionReport> adopt(Host& host, Adoption adoption);
 
 struct Leftover {
   std::string what;  ///< for people

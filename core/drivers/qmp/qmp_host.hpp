@@ -18,7 +18,8 @@ struct NewProcess {
   Uuid uuid;
   std::string xml;
   Words argv;
-  Fd memory;  ///< shared RAM, or none: QEMU makes its own
+  Words started_as;  ///< what is started in its place, if sockets need other names; or empty
+  Fd memory;         ///< shared RAM, or none: QEMU makes its own
   std::uint64_t shared_ram = 0;
   bool taken_over = false;  ///< `memory` is that of the running source
   Stage stage = Stage::active;
@@ -122,6 +123,7 @@ class QmpHost final : public Host {
   QmpEnvironment env_;
   std::map<std::string, Monitor> monitors_;  // by directory of the instance
   std::map<Uuid, SourceJob> jobs_;
+  std::map<Uuid, Fd> arrivals_;  // locks of domains that come in
   std::map<Uuid, JobStats> completed_;
 };
 

@@ -1,0 +1,130 @@
+// Settling what an interrupted command has left behind.
+#include <fmt/format.h>
+
+#include "core/base/text.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+class Cleaner {
+ public:
+  Cleaner(QmpHost& host, bool dry_run) : host_(host), dry_run_(dry_run) {}
+
+  Task<std::vector<Leftover>> run() {
+    for (const Instance& i : host_.store().instances())
+      if (i.stage == Stage::incoming) co_await settle_incoming(i);
+    for (const std::string& dir : host_.store().unfinished()) co_await settle_unfinished(dir);
+    co_return std::move(out_);
+  }
+
+ private:
+  Leftover& found(std::string what) {
+    return out_.emplace_back(Leftover{std::move(what), false, {}});
+  }
+
+  // Whoever works on a domain holds its lock: then this is no leftover.
+  static std::optional<Fd> lock(const Store& store, const Uuid& uuid) {
+    return try_lock(fmt::format("{}/{}.job", store.places().run, to_string(uuid)));
+  }
+
+  Task<> settle_incoming(Instance incoming) {
+    const std::optional<Fd> held = lock(host_.store(), incoming.uuid);
+    if (!held) co_return;
+    const std::optional<Instance> other = other_of(incoming);
+    Leftover& entry = found(fmt::format("incoming QEMU {} of domain '{}'", incoming.process.pid,
+                                        escaped(incoming.name)));
+    if (dry_run_) {
+      entry.why_not = "only looked at";
+      co_return;
+    }
+    const auto started = host_.store().settle_started(incoming.migration);
+    if (!started || *started) {
+      Task<> promoting = promote(incoming, other, entry);
+      const auto promoted = co_await settle(std::move(promoting));
+      if (!promoted) entry.why_not = promoted.error().message;
+      co_return;
+    }
+    co_await host_.end(incoming);
+    entry.removed = true;
+    if (!other || !other->held) co_return;
+    Task<> going = go_on(*other);
+    const auto went = co_await settle(std::move(going));
+    if (!went) entry.why_not = "it never ran and is gone, but " + went.error().message;
+  }
+
+  std::optional<Instance> other_of(const Instance& incoming) const {
+    for (Instance& i : host_.store().instances())
+      if (i.uuid == incoming.uuid && i.dir != incoming.dir) return std::move(i);
+    return std::nullopt;
+  }
+
+  // It was told to run. If it does, it is the guest, and the other one is what is left over.
+  Task<> promote(Instance incoming, std::optional<Instance> other, Leftover& entry) {
+    std::shared_ptr<Client> client = co_await host_.monitor(incoming);
+    const Json state = co_await client->execute("query-status");
+    if (!flag_at(state, "running")) {
+      entry.why_not =
+          "it may have run the guest, and is stopped now: look at it before anything "
+          "is resumed or destroyed";
+      co_return;
+    }
+    incoming.stage = Stage::active;
+    host_.store().save(incoming);
+    entry.what += " runs the guest: it is the domain now";
+    entry.removed = true;
+    if (other && other->held) co_await host_.end(*other);
+  }
+
+  Task<> go_on(Instance source) {
+    std::shared_ptr<Client> client = co_await host_.monitor(source);
+    Task<> running = run_again(*client, host_.clock());
+    co_await std::move(running);
+    source.stage = Stage::active;
+    source.held = false;
+    source.migration.clear();
+    host_.store().save(source);
+  }
+
+  // Its description is written before its monitor is opened, so nobody ever let it run: it was
+  // started with -S.
+  Task<> settle_unfinished(std::string dir) {
+    const std::string name = dir.substr(dir.rfind('/') + 1);
+    const auto uuid = parse_uuid(name.substr(0, name.find('.')));
+    const std::optional<Fd> held = uuid ? lock(host_.store(), *uuid) : std::nullopt;
+    if (!held) co_return;
+    const auto text = read_file(dir + "/pid");
+    const auto pid = parse_number<std::int32_t>(trimmed(text.value_or("")));
+    const ProcessId process = pid ? process_now(*pid) : ProcessId{};
+    Leftover& entry = found(fmt::format("unfinished start of domain {}", to_string(*uuid)));
+    if (dry_run_) {
+      entry.why_not = "only looked at";
+      co_return;
+    }
+    const std::string argv = read_file(fmt::format("/proc/{}/cmdline", process.pid)).value_or("");
+    const bool ours = alive(process) && argv.find("id=vmferry0,") != std::string::npos &&
+                      argv.find(to_string(*uuid)) != std::string::npos;
+    if (ours) co_await kill_and_wait(process, host_.clock());
+    remove_all(dir);
+    entry.removed = true;
+  }
+
+  QmpHost& host_;
+  bool dry_run_;
+  std::vector<Leftover> out_;
+};
+
+}  // namespace
+}  // namespace vmferry::qmp
+
+namespace vmferry {
+
+Task<std::vector<Leftover>> clean_up(Host& host, bool dry_run) {
+  qmp::Cleaner cleaner(qmp::as_qmp(host), dry_run);
+  Task<std::vector<Leftover>> running = cleaner.run();
+  std::vector<Leftover> out = co_await std::move(running);
+  co_return out;
+}
+
+}  // namespace vmferry

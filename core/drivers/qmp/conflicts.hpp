@@ -1,0 +1,26 @@
+#pragma once
+// What two processes with the same command line would both claim on one host, and what is done
+// about it while a guest moves from one to the other.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/drivers/qmp/command_line.hpp"
+
+namespace vmferry::qmp {
+
+struct SideBySide {
+  Words argv;  ///< for the second process
+  /// Sockets that it has under a temporary name, and their real one: to be renamed once the first
+  /// process is gone. QEMU silently takes over the path of a socket that exists.
+  std::vector<std::pair<std::string, std::string>> renames;
+  std::string vnc_host, vnc_port;       ///< where VNC is to listen in the end; empty: no TCP port
+  std::vector<std::string> impossible;  ///< what cannot be had twice, or handed over; sentences
+};
+
+/// `suffix` is appended to the names of sockets (".new"); a VNC server on a TCP port waits on the
+/// unix socket `vnc_socket` meanwhile.
+SideBySide side_by_side(const Words& argv, const std::string& suffix,
+                        const std::string& vnc_socket);
+
+}  // namespace vmferry::qmp

@@ -1,0 +1,128 @@
+// With real QEMU processes, under software emulation: a BIOS that finds nothing to boot.
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <filesystem>
+
+#include "core/drivers/qmp/qmp_host.hpp"
+#include "tests/support/run.hpp"
+#include "transports/unix.hpp"
+
+using namespace vmferry;
+using namespace vmferry::qmp;
+
+namespace {
+
+bool qemu_is_here() { return ::access("/usr/bin/qemu-system-x86_64", X_OK) == 0; }
+
+struct Bare {
+  asio::io_context io;
+  SystemClock clock;
+  std::string dir;
+  std::unique_ptr<Host> host;
+  DomainRef domain;
+
+  Bare() {
+    std::string name = (std::filesystem::temp_directory_path() / "vmf-XXXXXX").string();
+    dir = ::mkdtemp(name.data());
+    host = open(dir);
+    const std::string xml = value_or_throw(qmp_domain_xml(
+        "/usr/bin/qemu-system-x86_64 -M pc -accel tcg -m 16M -nodefaults -no-user-config "
+        "-display none -name g",
+        ""));
+    domain = run(io, host->define(xml, DefineFlags::none));
+    run(io, host->start(domain, 0));
+  }
+  ~Bare() {
+    for (const Instance& i : own().store().instances()) run(io, own().end(i));
+    host.reset();
+    remove_all(dir);
+  }
+  std::unique_ptr<Host> open(const std::string& where) {
+    QmpEnvironment environment{.clock = clock, .dial = [this](std::string path) {
+                                 return connect_unix(clock, std::move(path));
+                               }};
+    return run(io, open_qmp("qmp:///session?dir=" + where, environment));
+  }
+  QmpHost& own() { return as_qmp(*host); }
+};
+
+}  // namespace
+
+TEST_CASE("qmp upgrade, real QEMU: the memory is handed over, name and UUID stay") {
+  if (!qemu_is_here()) return;
+  Bare bare;
+  const std::int32_t before = bare.own().active(bare.domain).process.pid;
+  for (int hop = 0; hop < 3; ++hop) {
+    const UpgradeReport report = run(bare.io, upgrade(*bare.host, bare.domain, {}));
+    CHECK(report.handed_over);
+    CHECK(report.domain.uuid == bare.domain.uuid);
+    CHECK(report.domain.name == "g");
+    CHECK(report.domain.id != before);
+    CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+    CHECK(bare.own().store().instances().size() == 1);
+  }
+}
+
+TEST_CASE("qmp upgrade, real QEMU: the new process killed at each step leaves the guest running") {
+  if (!qemu_is_here()) return;
+  for (const std::string_view where : {"launched", "compared", "ready", "copied"}) {
+    INFO(where);
+    Bare bare;
+    const std::int32_t before = bare.own().active(bare.domain).process.pid;
+    UpgradeOptions options;
+    options.on_step = [&](std::string_view step, std::int32_t pid) {
+      if (step == where) ::kill(pid, SIGKILL);
+    };
+    const auto moved = run(bare.io, settle(upgrade(*bare.host, bare.domain, options)));
+    REQUIRE_FALSE(moved);
+    CHECK(moved.error().exit() != Exit::unknown);
+    CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+    REQUIRE(bare.own().store().instances().size() == 1);
+    CHECK(bare.own().store().instances()[0].process.pid == before);
+    CHECK(bare.own().store().instances()[0].stage == Stage::active);
+    CHECK(run(bare.io, upgrade(*bare.host, bare.domain, {})).handed_over);  // the next one works
+  }
+}
+
+TEST_CASE("qmp upgrade, real QEMU: a copy whose memory may have been changed is never resumed") {
+  if (!qemu_is_here()) return;
+  Bare bare;
+  run(bare.io, bare.host->suspend(bare.domain));
+  Instance i = bare.own().active(bare.domain);
+  i.stage = Stage::handed_over;
+  bare.own().store().save(i);
+  const auto resumed = run(bare.io, settle(bare.host->resume(bare.domain)));
+  REQUIRE_FALSE(resumed);
+  CHECK(resumed.error().id == ErrorId::invalid_state);
+  CHECK_FALSE(run(bare.io, settle(upgrade(*bare.host, bare.domain, {}))));
+  CHECK_FALSE(run(bare.io, bare.host->status(bare.domain)).runs());
+}
+
+TEST_CASE(
+    "qmp cleanup, real QEMU: an incoming process that never ran is ended, its guest goes on") {
+  if (!qemu_is_here()) return;
+  Bare bare;
+  const Instance source = bare.own().active(bare.domain);
+  const std::string migration = to_string(random_uuid());
+  NewProcess process{.name = "g", .uuid = source.uuid, .xml = source.xml, .argv = source.argv};
+  process.stage = Stage::incoming;
+  process.migration = migration;
+  bare.own().store().expect(migration, source.uuid);
+  const Instance incoming = run(bare.io, bare.own().launch(std::move(process), true));
+  run(bare.io, bare.host->suspend(bare.domain));
+  Instance stopped = source;
+  stopped.stage = Stage::handed_over;
+  stopped.held = true;
+  bare.own().store().save(stopped);
+  CHECK(run(bare.io, clean_up(*bare.host, true)).size() == 1);
+  CHECK(alive(incoming.process));
+  const auto left = run(bare.io, clean_up(*bare.host, false));
+  REQUIRE(left.size() == 1);
+  CHECK(left[0].removed);
+  CHECK_FALSE(alive(incoming.process));
+  CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+  CHECK_THROWS_AS(bare.own().store().starting(migration), Error);
+}
