@@ -23,7 +23,8 @@ step() {
   if [ $status = 0 ]; then
     printf 'ok     %s (%d s)\n' "$name" $((SECONDS - begin))
   else
-    tail -n 150 "$logs/step"
+    grep '^FAILED' "$logs/step"
+    tail -n 200 "$logs/step"
     [ $status != 124 ] || echo "took longer than $seconds s"
     printf 'FAILED %s (%d s, status %d)\n' "$name" $((SECONDS - begin)) $status
   fi

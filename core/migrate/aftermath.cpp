@@ -62,6 +62,8 @@ Task<Sighting> resume_source(Run& run) {
 
 // The original failure, as what the user asked for if he did ask for it.
 Error as_asked(Run& run, Error failure) {
+  // "No such domain" of a phase is no "no such domain" of the user's: the guest is at the source.
+  if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
   const bool stopped = failure.id == ErrorId::cancelled || failure.wire.code == kOperationAborted;
   if (run.abort_why.empty() && !stopped) return failure;
   const std::string why = run.abort_why.empty() ? run.engine.stop.why() : run.abort_why;
@@ -134,10 +136,14 @@ bool job_under_way(const JobStats& stats) {
   return stats.type == JobType::bounded || stats.type == JobType::unbounded;
 }
 
-// Waits, over a new connection, until the source's own migration job is over, aborting it.
+// Waits, over a new connection, until the source's own migration job is over, aborting one that
+// is still copying. An abort that meets the switch-over can leave QEMU 7.2 in "cancelling" for
+// good, with the guest stopped: so none is sent while the guest is paused, nor before a copy that
+// was nearly done had a moment to end.
 Task<Sighting> wait_for_source(Run& run) {
   const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
   Sighting seen;
+  bool copying = false;
   for (;;) {
     seen = co_await run.look(run.source);
     if (!seen.active()) co_return seen;
@@ -145,9 +151,13 @@ Task<Sighting> wait_for_source(Run& run) {
     const auto stats = co_await settle(std::move(asked));
     const bool idle = stats && !job_under_way(*stats);
     if (idle || run.engine.clock.now() >= give_up) co_return seen;
-    Task<> abort = run.source.host->abort_job(run.plan.domain, false);
-    const auto aborted = co_await settle(std::move(abort));
-    (void)aborted;  // it may be over by now: the next look tells
+    const bool switching = seen.seen == Seen::paused && run.was_running;
+    if (copying && !switching) {
+      Task<> abort = run.source.host->abort_job(run.plan.domain, false);
+      const auto aborted = co_await settle(std::move(abort));
+      (void)aborted;  // it may be over by now: the next look tells
+    }
+    copying = true;
     co_await pause_a_moment(run);
   }
 }

@@ -96,9 +96,23 @@ class Worker:
             self._replace(kind)
 
 
+def _domains(host):
+    """What stock libvirt says of every domain, for the report of a failed test."""
+    import libvirt
+    lines = []
+    try:
+        for domain in host.connection.listAllDomains():
+            lines.append(f"{host.name}: {domain.name()} state {domain.state()}, "
+                         f"job {domain.jobStats() if domain.isActive() else None}")
+    except (libvirt.libvirtError, TimeoutError, RuntimeError) as error:
+        lines.append(f"{host.name}: {error}")
+    return lines
+
+
 def _evidence(lab):
     lines = [str(result) for result in lab.results]
     for host in lab.hosts:
+        lines += _domains(host)
         log = host.dir / "log/libvirtd.log"
         if log.exists():
             tail = [one for one in log.read_text(errors="replace").splitlines()

@@ -51,9 +51,17 @@ class Answers final : public Prompter {
 
 bool have_sshd() { return ::access("/usr/sbin/sshd", X_OK) == 0; }
 
+// Whether we may make mount namespaces, to give sshd passwords that we know.
+bool can_unshare() {
+  return ::geteuid() == 0 && std::system(
+                                 "unshare -m mount --bind /etc/shadow /etc/shadow "
+                                 ">/dev/null 2>&1") == 0;
+}
+
 class Sshd {
  public:
-  explicit Sshd(const std::string& extra = "") {
+  // `extra` goes before our own lines: sshd takes the first value that it finds.
+  explicit Sshd(const std::string& extra = "", bool own_shadow = false) {
     keygen(dir, "host", "ed25519", "");
     keygen(dir, "user", "ed25519", "");
     keygen(dir, "locked", "ed25519", "open sesame");
@@ -64,14 +72,23 @@ class Sshd {
     listener_->close();
     const std::string config = dir.write(
         "sshd_config",
-        fmt::format("Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n"
+        fmt::format("{}Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n"
                     "StrictModes no\nUsePAM no\nPidFile {}\nPermitRootLogin yes\n"
                     "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-                    "SetEnv PATH={}:/usr/bin:/bin\n{}",
-                    port, dir / "host", dir / "authorized", dir / "pid", dir / "bin", extra));
+                    "SetEnv PATH={}:/usr/bin:/bin\n",
+                    extra, port, dir / "host", dir / "authorized", dir / "pid", dir / "bin"));
     if (::geteuid() == 0) std::filesystem::create_directories("/run/sshd");
     std::filesystem::create_directories(dir.path() / "bin");
-    server_ = run_command(io.get_executor(), clock, {"/usr/sbin/sshd", "-D", "-e", "-f", config});
+    std::vector<std::string> argv{"/usr/sbin/sshd", "-D", "-e", "-f", config};
+    if (own_shadow) {
+      // In a mount namespace of its own, where root's password is "open sesame".
+      command(fmt::format("echo \"root:$(openssl passwd -6 'open sesame'):19000::::::\" > {}",
+                          dir / "shadow"));
+      const std::string script =
+          fmt::format("mount --bind {} /etc/shadow && exec \"$@\"", dir / "shadow");
+      argv.insert(argv.begin(), {"unshare", "-m", "sh", "-c", script, "sh"});
+    }
+    server_ = run_command(io.get_executor(), clock, argv);
     wait();
     know("host.pub");
   }
@@ -217,6 +234,32 @@ TEST_CASE("sshd: a refused login tells what was tried" * doctest::skip(!have_ssh
   const Error missing = error_of(sshd.connect(sshd.uri("nokey", "&sshauth=privkey")));
   CHECK(has(missing.message, "nokey (cannot be read)"));
   CHECK_FALSE(has(missing.message, "agent"));
+}
+
+TEST_CASE("sshd: a password" * doctest::skip(!have_sshd() || !can_unshare())) {
+  Sshd sshd("PasswordAuthentication yes\n", true);
+  sshd.helper("exec cat\n");
+  Answers good({"wrong", "open sesame"});
+  const auto in = sshd.connect(sshd.uri("stranger", "&sshauth=password"), &good);
+  CHECK_MESSAGE(in, in.error().message);
+  REQUIRE(good.asked.size() == 2);
+  CHECK(good.asked[0] == fmt::format("Password of root@127.0.0.1:{}: ", sshd.port));
+  Answers bad({"a", "b", "c", "d"});
+  const Error error = error_of(sshd.connect(sshd.uri("stranger", "&sshauth=password"), &bad));
+  CHECK(has(error.message, "password (refused)"));
+  CHECK(bad.asked.size() == 3);
+}
+
+TEST_CASE("sshd: keyboard-interactive" * doctest::skip(!have_sshd() || !can_unshare())) {
+  Sshd sshd("UsePAM yes\nKbdInteractiveAuthentication yes\n", true);
+  sshd.helper("exec cat\n");
+  const std::string uri = sshd.uri("stranger", "&sshauth=keyboard-interactive");
+  Answers good({"open sesame"});
+  const auto in = sshd.connect(uri, &good);
+  CHECK_MESSAGE(in, in.error().message);
+  REQUIRE(good.asked.size() == 1);
+  CHECK(has(good.asked[0], "Password:"));
+  CHECK(has(error_of(sshd.connect(uri)).message, "keyboard-interactive (nobody to ask)"));
 }
 
 TEST_CASE("sshd: the agent" * doctest::skip(!have_sshd())) {
