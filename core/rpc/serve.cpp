@@ -216,10 +216,16 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
            (held_bytes_ > options_.memory_max && calls_ > 0);
   }
 
+  // A coroutine, so that what the service throws at once is an answer too.
+  static Task<Bytes> answer(std::shared_ptr<Session> self, std::int32_t procedure, Bytes payload) {
+    Task<Bytes> body = self->service_->call(procedure, std::move(payload));
+    co_return co_await std::move(body);
+  }
+
   static Task<> run_call(std::shared_ptr<Session> self, Packet packet) {
     const Header header = packet.header;
     const std::size_t held = packet.payload.size();
-    Task<Bytes> body = self->service_->call(header.procedure, std::move(packet.payload));
+    Task<Bytes> body = answer(self, header.procedure, std::move(packet.payload));
     Result<Bytes> result = co_await settle(std::move(body));
     --self->calls_;
     self->held_bytes_ -= held;
