@@ -59,7 +59,7 @@ suite() {
 
 single "install packages" 1300 tests/install.sh || finish
 single "configure" 120 cmake --preset sanitize || finish
-single "build" 1500 cmake --build --preset sanitize || finish
+single "build" 2400 cmake --build --preset sanitize || finish
 
 for rules in tests/tidy.py tests/layers.py; do
   single "house rules: $rules" 120 /usr/bin/python3 "$rules"

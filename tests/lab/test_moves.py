@@ -31,6 +31,13 @@ def test_live_over_ssh(lab):
           destination=lab.destination.uri("ssh"))
 
 
+def test_list_over_ssh_ends_well(lab):
+    guest = lab.guest(ticks=0)
+    for _ in range(5):
+        result = lab.ferry("-c", lab.source.uri("ssh"), "list")
+        assert result.status == 0 and guest.name in result.out and not result.err, result
+
+
 def test_live_by_proxies_without_delay(lab):
     moved(lab, lab.guest(), "--live", source=lab.proxy(lab.source),
           destination=lab.proxy(lab.destination))
