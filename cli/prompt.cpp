@@ -7,6 +7,8 @@
 #include <asio/buffer.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 
+#include "core/async/signal.hpp"
+
 namespace vmferry::cli {
 
 namespace {
@@ -39,9 +41,33 @@ class Quiet {
 
 }  // namespace
 
+struct TerminalPrompter::Turn {
+  explicit Turn(const Executor& ex) : changed(ex) {}
+  Signal changed;
+  bool taken = false;
+
+  struct Holder {
+    explicit Holder(Turn& t) : turn(t) { turn.taken = true; }
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+    ~Holder() {
+      turn.taken = false;
+      turn.changed.notify();
+    }
+    Turn& turn;
+  };
+};
+
 // No deadline: a person thinks. Ctrl-C ends it through cancellation.
 Task<std::optional<std::string>> TerminalPrompter::ask(std::string question, bool echo) {
   const auto ex = co_await asio::this_coro::executor;
+  auto turn = turn_.lock();
+  if (!turn) {
+    turn = std::make_shared<Turn>(ex);
+    turn_ = turn;
+  }
+  while (turn->taken) co_await turn->changed.wait();
+  const Turn::Holder holder(*turn);
   const int fd = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) co_return std::nullopt;
   asio::posix::stream_descriptor tty(ex, fd);

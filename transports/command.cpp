@@ -146,54 +146,89 @@ class Complaints : public std::enable_shared_from_this<Complaints> {
   bool ended_ = false;
 };
 
-class CommandStream final : public Stream {
- public:
-  CommandStream(const Executor& ex, Clock& clock, std::string program, int io, int err, pid_t pid)
-      : clock_(clock),
-        program_(std::move(program)),
-        io_(Local::socket(ex, Local(), io), program_),
-        complaints_(std::make_shared<Complaints>(ex, err)),
-        child_(std::make_shared<Child>(pid)) {
-    complaints_->read();
-  }
-  ~CommandStream() override { CommandStream::close(); }
+// One run of a program, without its input and output.
+struct Run {
+  Run(const Executor& ex, Clock& c, std::string name, int err, pid_t pid)
+      : clock(c),
+        program(std::move(name)),
+        complaints(std::make_shared<Complaints>(ex, err)),
+        child(pid) {}
 
-  Task<std::size_t> read_some(std::span<std::byte> into) override {
-    const auto complaints = complaints_;  // they outlive this object while we wait
-    const auto child = child_;
-    Clock& clock = clock_;
-    const std::size_t n = co_await io_.read_some(into);
-    if (n != 0) co_return n;
-    // What it has to say about its end may come a moment later.
+  // What it has to say about its end may come a moment later than the end of its output.
+  Task<> last_words() {
     Task<> said = complaints->wait_for_end();
     Task<> limit = clock.sleep(Millis(500));
     co_await first_of(std::move(said), std::move(limit));
-    for (int i = 0; i < 20 && !child->poll(); ++i) co_await clock.sleep(Millis(5));
-    co_return 0;
-  }
-  Task<> write_all(std::span<const std::byte> from) override { return io_.write_all(from); }
-  Task<> finish_writing() override { return io_.finish_writing(); }
-
-  void close() noexcept override {
-    io_.close();
-    complaints_->close();
-    child_->end();
+    for (int i = 0; i < 20 && !child.poll(); ++i) co_await clock.sleep(Millis(5));
   }
 
-  std::string explain_end() override {
-    const std::string said = escaped_lines(complaints_->text(), kStderrKept);
-    const auto status = child_->poll();
-    std::string out = fmt::format("the program {} {}", escaped(program_, 256),
+  std::string explain() {
+    const std::string said = escaped_lines(complaints->text(), kStderrKept);
+    const auto status = child.poll();
+    std::string out = fmt::format("the program {} {}", escaped(program, 256),
                                   status ? describe(*status) : "closed its output");
     return said.empty() ? out : fmt::format("{}: {}", out, said);
   }
 
+  // It ended before it sent a byte: there never was a connection.
+  Error early_end() { return {ErrorId::connect_failed, explain() + ", and sent nothing"}; }
+
+  Clock& clock;
+  std::string program;
+  std::shared_ptr<Complaints> complaints;
+  Child child;
+  bool heard = false;   // it sent something
+  bool closed = false;  // by us
+};
+
+class CommandStream final : public Stream {
+ public:
+  CommandStream(const Executor& ex, Clock& clock, std::string program, int io, int err, pid_t pid)
+      : program_(std::move(program)),
+        io_(Local::socket(ex, Local(), io), program_),
+        run_(std::make_shared<Run>(ex, clock, program_, err, pid)) {
+    run_->complaints->read();
+  }
+  ~CommandStream() override { CommandStream::close(); }
+
+  Task<std::size_t> read_some(std::span<std::byte> into) override {
+    const auto run = run_;  // outlives this object while we wait
+    const std::size_t n = co_await io_.read_some(into);
+    if (n == 0) {
+      co_await run->last_words();
+      if (!run->heard) throw run->early_end();
+    }
+    run->heard = true;
+    co_return n;
+  }
+
+  Task<> write_all(std::span<const std::byte> from) override {
+    const auto run = run_;
+    Task<> writing = io_.write_all(from);
+    Result<> written = co_await settle(std::move(writing));
+    if (written) co_return;
+    if (run->closed || written.error().id != ErrorId::connect_lost)
+      throw std::move(written).error();
+    // A broken pipe: its reason is in what the program said.
+    co_await run->last_words();
+    if (!run->heard) throw run->early_end();
+    throw std::move(written).error().note(run->explain());
+  }
+  Task<> finish_writing() override { return io_.finish_writing(); }
+
+  void close() noexcept override {
+    io_.close();
+    run_->closed = true;
+    run_->complaints->close();
+    run_->child.end();
+  }
+
+  std::string explain_end() override { return run_->explain(); }
+
  private:
-  Clock& clock_;
   std::string program_;
   SocketStream<Local::socket> io_;
-  std::shared_ptr<Complaints> complaints_;
-  std::shared_ptr<Child> child_;
+  std::shared_ptr<Run> run_;
 };
 
 struct Descriptors {

@@ -13,7 +13,8 @@ namespace vmferry {
 /// of its own (a Ctrl-C meant for us does not hit it), with no other descriptor of ours. The last
 /// 8 KiB of its standard error and its exit status are what explain_end() tells. It is ended
 /// (SIGTERM, then SIGKILL) and reaped when the Stream closes. `argv[0]` is looked up in PATH.
-/// `clock` must outlive the Stream. Errors: connect_failed when it cannot be started.
+/// `clock` must outlive the Stream. Errors: connect_failed when it cannot be started, or
+/// (from the Stream) when it ends before it sent a byte.
 std::unique_ptr<Stream> run_command(const Executor& ex, Clock& clock,
                                     const std::vector<std::string>& argv);
 

@@ -141,13 +141,31 @@ TEST_CASE("streams: a program") {
 TEST_CASE("streams: a program's last words and exit status are told") {
   asio::io_context io;
   SystemClock clock;
-  auto failing =
-      run_command(io.get_executor(), clock, {"sh", "-c", "echo 'no \033[31mroute' >&2; exit 3"});
+  auto failing = run_command(io.get_executor(), clock,
+                             {"sh", "-c", "echo x; echo 'no \033[31mroute' >&2; exit 3"});
   std::byte one{};
+  CHECK(run(io, read_text(*failing, 2)) == "x\n");
   const auto end = run(io, settle(read_exactly(*failing, {&one, 1})));
   REQUIRE_FALSE(end);
   CHECK(end.error().id == ErrorId::connect_lost);
   CHECK(end.error().message == "the program sh ended with status 3: no \\x1b[31mroute");
+}
+
+TEST_CASE("streams: a program that ends before it sent a byte was no connection") {
+  asio::io_context io;
+  SystemClock clock;
+  const std::vector<std::string> argv{"sh", "-c", "exec <&-; echo sorry >&2; exit 3"};
+  auto reading = run_command(io.get_executor(), clock, argv);
+  std::byte one{};
+  const auto read = run(io, settle(reading->read_some({&one, 1})));
+  REQUIRE_FALSE(read);
+  CHECK(read.error().id == ErrorId::connect_failed);
+  CHECK(read.error().message == "the program sh ended with status 3: sorry, and sent nothing");
+  auto writing = run_command(io.get_executor(), clock, argv);
+  const std::string much(4 << 20, 'x');
+  const auto written = run(io, settle(writing->write_all(bytes_of(much))));
+  REQUIRE_FALSE(written);
+  CHECK(written.error().message == read.error().message);
 }
 
 TEST_CASE("streams: a program that floods its standard error is not blocked by it") {

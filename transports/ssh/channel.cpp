@@ -82,7 +82,13 @@ class SshStream final : public Stream {
         return n == 0 ? ssize_t{LIBSSH2_ERROR_EAGAIN} : n;
       };
       const long n = co_await channel->session->drive(SshRole::writer, call);
-      if (n < 0) throw channel->session->lost(channel->session->last_error());
+      if (n < 0) {
+        const Error error = channel->session->lost(channel->session->last_error());
+        // A program that ended: its reason is in what it said, not in our failure to write.
+        if (channel->started || libssh2_channel_eof(channel->raw) != 1) throw error;
+        co_await learn_status(channel);
+        throw channel->early_end(channel->status, escaped_lines(channel->said, kStderrKept));
+      }
       from = from.subspan(static_cast<std::size_t>(n));
     }
   }

@@ -85,12 +85,13 @@ Task<std::string> ask_ssh(const ConnectUri& uri, Clock& clock, const DialOptions
     co_return std::string();  // not installed, so it has no configuration: OpenSSH's defaults stand
   }
   Task<std::string> reading = read_all(*program);
-  const std::string output =
-      co_await with_deadline(clock, options.timeout, "the answer of ssh -G", std::move(reading));
-  if (output.empty())
-    throw Error(ErrorId::connect_failed,
-                "ssh refuses its own configuration: " + program->explain_end());
-  co_return output;
+  Task<std::string> bounded =
+      with_deadline(clock, options.timeout, "the answer of ssh -G", std::move(reading));
+  Result<std::string> output = co_await settle(std::move(bounded));
+  if (!output)
+    throw std::move(output).error().note(
+        "ssh was asked for its configuration of the host (ssh -G)");
+  co_return *std::move(output);
 }
 
 // These go to ssh's command line, and through %h and %r into a ProxyCommand, which is shell: as

@@ -52,7 +52,7 @@ Outcome run_remote(const TempDir& dir, const std::string& uri_text,
   auto program = run_command(io.get_executor(), clock,
                              {"/usr/bin/env", "-i", path, "/bin/" + shell, "-c", *command});
   Outcome outcome;
-  outcome.out = run(io, output_of(*program));
+  outcome.out = run(io, settle(output_of(*program))).value_or("");
   outcome.end = program->explain_end();
   return outcome;
 }
