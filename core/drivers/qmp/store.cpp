@@ -1,9 +1,13 @@
 #include "core/drivers/qmp/store.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <ctime>
 #include <random>
 
 #include "core/base/text.hpp"
@@ -172,8 +176,30 @@ std::string Store::record_of(const std::string& migration) const {
 }
 
 namespace {
+// Always as long, so that it can be overwritten in place: `starting` is part of the guest's pause,
+// and one flush of data is the least that lasts.
+std::string record_text(const char* word) {
+  std::string text = Json{{"version", kVersion}, {"guest", word}}.dump();
+  text.resize(64, ' ');
+  return text;
+}
 void write_record(const std::string& path, const char* word) {
-  write_atomically(path + ".json", Json{{"version", kVersion}, {"guest", word}}.dump() + "\n");
+  const std::string file = path + ".json", text = record_text(word);
+  const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return write_atomically(file, text);
+  if (::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+      ::fdatasync(fd.get()) != 0)
+    throw io_error("cannot write", file, errno);
+}
+// Nobody asks for a migration of last week any more.
+void prune_records(const std::string& dir) {
+  constexpr std::time_t kept = 7 * 24 * 3600;
+  for (const std::string& name : entries(dir)) {
+    const std::string path = dir + "/" + name;
+    struct stat info{};
+    if (::stat(path.c_str(), &info) == 0 && info.st_mtime + kept < std::time(nullptr))
+      remove_all(path);
+  }
 }
 std::string read_record(const std::string& path) {
   const std::optional<Json> json = read_json(path + ".json");
@@ -191,7 +217,15 @@ Fd lock_record(const std::string& path) {
 }  // namespace
 
 void Store::expect(const std::string& migration, const Uuid&) const {
-  write_record(record_of(migration), "expected");
+  const std::string path = record_of(migration);
+  prune_records(places_.state + "/migrations");
+  write_record(path, "expected");
+}
+
+void Store::forget_migration(const std::string& migration) const {
+  const std::string path = record_of(migration);
+  remove_all(path + ".json");
+  remove_all(path + ".lock");
 }
 
 void Store::starting(const std::string& migration) const {

@@ -81,6 +81,8 @@ class Store {
   void starting(const std::string& migration) const;
   /// QEMU refused to start it, and is gone.
   void not_started(const std::string& migration) const;
+  /// The old process is gone: nobody will ask any more.
+  void forget_migration(const std::string& migration) const;
   /// Whether it was started; when it was not, it never will be. Nothing: no such record.
   std::optional<bool> settle_started(const std::string& migration) const;
 

@@ -205,6 +205,7 @@ class Upgrade {
   Task<> drop_new() {
     host_.store().not_started(migration_);
     co_await host_.end(new_);
+    host_.store().forget_migration(migration_);
     for (const auto& [temporary, real] : beside_.renames) ::unlink(temporary.c_str());
   }
 
@@ -265,6 +266,7 @@ class Upgrade {
     co_await shield();
     // Not asked to quit: it would unlink the sockets that are renamed to its paths here.
     co_await host_.end(old_);
+    host_.store().forget_migration(migration_);
     std::vector<std::string> troubles;
     for (const auto& [temporary, real] : beside_.renames)
       if (std::rename(temporary.c_str(), real.c_str()) != 0)
