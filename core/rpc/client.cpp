@@ -48,8 +48,9 @@ struct Client::Link {
 
   void die(Error why) {
     if (dead) return;
-    if (why.id != ErrorId::connect_protocol && why.id != ErrorId::protocol &&
-        why.id != ErrorId::connect_lost)
+    // What a transport says of a connection that never came about stands as it is.
+    const bool never_was = why.exit() == Exit::connect;
+    if (!never_was && why.id != ErrorId::protocol && why.id != ErrorId::connect_lost)
       why = Error(ErrorId::connect_lost, why.message);
     dead = std::move(why);
     stream->close();
