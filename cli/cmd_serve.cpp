@@ -176,7 +176,8 @@ extern constexpr Command kServe = command<Serve, serve>(
          "vmferry serve --listen unix:/run/user/1000/vmferry.sock # simulated hosts for virsh\n"
          "vmferry serve --stdio test:///default # what ssh starts at the other end",
      .positionals = kPositionals,
-     .options = kOptions});
+     .options = kOptions,
+     .handles_stop = true});
 static_assert(well_formed(kServe));
 
 }  // namespace vmferry::cli
