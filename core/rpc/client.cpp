@@ -1,5 +1,6 @@
 #include "core/rpc/client.hpp"
 
+#include <algorithm>
 #include <array>
 #include <asio/co_spawn.hpp>
 #include <deque>
@@ -21,7 +22,7 @@ struct Client::Pending {
 // What the loops and the calls share. It outlives the Client while a loop is still winding up.
 struct Client::Link {
   Link(std::unique_ptr<Stream> s, Clock& c, const Executor& ex, ClientOptions o)
-      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex) {}
+      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex), died(ex) {}
 
   struct Outgoing {
     Bytes bytes;
@@ -31,10 +32,13 @@ struct Client::Link {
   std::unique_ptr<Stream> stream;
   Clock& clock;
   ClientOptions options;
+  // By serial; null: nobody waits any more, but the peer still works on it, so it keeps its place.
   std::map<std::uint32_t, Pending*> pending;
+  int long_calls = 0;  // calls without a deadline under way
   std::deque<Outgoing> outbox;
   Signal outbox_changed;
   Signal place_free;
+  Signal died;
   std::uint32_t serial = 0;
   std::optional<Error> dead;
   Micros heard{};  // when anything last came in
@@ -54,9 +58,25 @@ struct Client::Link {
       why = Error(ErrorId::connect_lost, why.message);
     dead = std::move(why);
     stream->close();
-    for (auto& [number, call] : pending) call->changed.notify();
+    for (auto& [number, call] : pending)
+      if (call) call->changed.notify();
     outbox_changed.notify();
     place_free.notify();
+    died.notify();
+  }
+
+  // One place stays free for an abort as long as a call is under way that may need one.
+  bool has_place(const CallOptions& call) const {
+    const bool keep_one = !call.urgent && (long_calls > 0 || call.deadline == Micros(0));
+    return pending.size() < kCallsInFlight - (keep_one ? 1 : 0);
+  }
+
+  // Nobody waits for that answer any more.
+  void abandon(std::uint32_t number) {
+    pending[number] = nullptr;
+    const auto unanswered = std::ranges::count_if(pending, [](const auto& p) { return !p.second; });
+    if (unanswered >= kCallsInFlight - 1)
+      die(Error(ErrorId::connect_lost, "the host leaves one call after the other unanswered"));
   }
 
   // Keepalive is a program of its own; a stream's packets and late replies have no one here.
@@ -70,8 +90,13 @@ struct Client::Link {
     if (h.type != Type::reply) return;
     const auto it = pending.find(h.serial);
     if (it == pending.end()) return;
-    it->second->reply = std::move(packet);
-    it->second->changed.notify();
+    if (it->second) {
+      it->second->reply = std::move(packet);
+      it->second->changed.notify();
+    } else {
+      pending.erase(it);
+      place_free.notify();
+    }
   }
 
   static Header keepalive(std::int32_t procedure) {
@@ -83,19 +108,28 @@ struct Client::Link {
   }
 };
 
-// A call's place among those under way, given back however the call ends.
+// A call's place among those under way, given back once it is answered.
 struct Client::InFlight {
-  InFlight(std::shared_ptr<Link> l, std::uint32_t s, Pending& p) : link(std::move(l)), serial(s) {
-    link->pending.emplace(serial, &p);
+  InFlight(std::shared_ptr<Link> l, std::uint32_t s, Pending& p, bool is_long)
+      : link(std::move(l)), serial(s), mine(p), counted_long(is_long) {
+    link->pending.emplace(serial, &mine);
+    link->long_calls += counted_long ? 1 : 0;
   }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
   ~InFlight() {
-    link->pending.erase(serial);
-    link->place_free.notify();
+    link->long_calls -= counted_long ? 1 : 0;
+    if (mine.reply || link->dead) {
+      link->pending.erase(serial);
+      link->place_free.notify();
+    } else {
+      link->abandon(serial);
+    }
   }
   std::shared_ptr<Link> link;
   std::uint32_t serial;
+  Pending& mine;
+  bool counted_long;
 };
 
 Client::Client(std::unique_ptr<Stream> stream, Clock& clock, const Executor& ex,
@@ -157,8 +191,8 @@ Task<> Client::write_loop(std::shared_ptr<Link> link) {
     }
     const Link::Outgoing next = std::move(link->outbox.front());
     link->outbox.pop_front();
-    if (const auto it = link->pending.find(next.serial); it != link->pending.end())
-      it->second->written = true;
+    const auto it = link->pending.find(next.serial);
+    if (it != link->pending.end() && it->second) it->second->written = true;
     co_await link->stream->write_all(next.bytes);
   }
 }
@@ -167,7 +201,8 @@ Task<> Client::ping_loop(std::shared_ptr<Link> link) {
   const Micros interval = link->options.keepalive_interval;
   const Micros limit = interval * (link->options.keepalive_count + 1);
   while (!link->dead) {
-    co_await link->clock.sleep(interval);
+    Task<> pause = link->clock.sleep(interval);
+    co_await first_of(std::move(pause), link->died.wait());
     const Micros silence = link->clock.now() - link->heard;
     if (silence >= limit) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silence).count();
@@ -183,39 +218,52 @@ Task<> Client::wait_reply(std::shared_ptr<Link> link, Pending& pending) {
   while (!pending.reply && !link->dead) co_await pending.changed.wait();
 }
 
-static Error lost(const Error& why, bool written) {
-  Error error = why;
-  error.reply_lost = written;
-  return error;
+static Error lost(Error why, bool written) {
+  why.reply_lost = written;
+  return why;
+}
+
+Task<> Client::wait_place(std::shared_ptr<Link> link, CallOptions options) {
+  while (!link->dead && !link->has_place(options)) co_await link->place_free.wait();
+}
+
+void Client::post_encoded(std::int32_t procedure, const Bytes& payload) {
+  if (link_->dead) return;
+  Header header;
+  header.procedure = procedure;
+  header.serial = ++link_->serial;
+  link_->pending.emplace(header.serial, nullptr);
+  link_->send(header, payload);
 }
 
 Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, CallOptions options) {
   const auto link = link_;
   const auto ex = co_await asio::this_coro::executor;
-  const std::size_t places = options.urgent ? kCallsInFlight : kCallsInFlight - 1;
-  while (!link->dead && link->pending.size() >= places) co_await link->place_free.wait();
+  co_await wait_place(link, options);
   if (link->dead) throw lost(*link->dead, false);
 
   Pending mine(ex);
   Header header;
   header.procedure = procedure;
   header.serial = ++link->serial;
-  const InFlight place(link, header.serial, mine);
+  const InFlight place(link, header.serial, mine, options.deadline == Micros(0));
   link->send(header, payload);
-  if (options.deadline == Micros(0)) {
-    co_await wait_reply(link, mine);
-  } else {
-    Task<> timer = link->clock.sleep(options.deadline);
-    co_await first_of(wait_reply(link, mine), std::move(timer));
+  try {
+    if (options.deadline == Micros(0)) {
+      co_await wait_reply(link, mine);
+    } else {
+      Task<> timer = link->clock.sleep(options.deadline);
+      co_await first_of(wait_reply(link, mine), std::move(timer));
+    }
+  } catch (...) {  // cancelled by whoever waits for us: the request may still be carried out
+    throw lost(current_error(), mine.written);
   }
   if (!mine.reply && link->dead) throw lost(*link->dead, mine.written);
-  if (!mine.reply) {
-    Error late(ErrorId::timed_out, "the host did not answer in time");
-    late.reply_lost = mine.written;
-    throw late;
-  }
+  if (!mine.reply)
+    throw lost(Error(ErrorId::timed_out, "the host did not answer in time"), mine.written);
   if (mine.reply->header.status == Status::error) throw to_error(mine.reply->payload);
-  co_return *std::move(mine.reply);
+  Packet reply = *mine.reply;
+  co_return reply;
 }
 
 namespace {

@@ -26,7 +26,8 @@ struct CallOptions {
 };
 
 /// libvirt's daemons stop reading a client that has five calls under way, answers to their pings
-/// included; so there are never more than four, one of them kept for urgent calls.
+/// included; so there are never more than four. While one without a deadline is under way, a place
+/// is kept for urgent calls.
 inline constexpr int kCallsInFlight = 4;
 
 /// A reply with status ERROR, or a stream's: as our Error. The peer's text is escaped and bounded.
@@ -55,6 +56,12 @@ class Client {
     co_return value_or_throw(xdr::decode<typename P::Ret>(reply.payload));
   }
 
+  /// Sends a call whose answer nobody needs.
+  template <class P>
+  void post(const typename P::Args& args) {
+    if (const auto request = xdr::encode(args)) post_encoded(P::number, *request);
+  }
+
   /// Starts pings of our own. The peer must know the keepalive program (feature 10).
   void start_keepalive();
   void on_event(OnEvent handler);
@@ -68,6 +75,8 @@ class Client {
   static Task<> read_loop(std::shared_ptr<Link> link);
   static Task<> write_loop(std::shared_ptr<Link> link);
   static Task<> ping_loop(std::shared_ptr<Link> link);
+  void post_encoded(std::int32_t procedure, const Bytes& payload);
+  static Task<> wait_place(std::shared_ptr<Link> link, CallOptions options);
   static Task<> wait_reply(std::shared_ptr<Link> link, Pending& pending);
 
   std::shared_ptr<Link> link_;

@@ -40,9 +40,10 @@ Task<bool> fill(RemoteHost& host, std::vector<ListedDomain>& all, std::size_t fi
   for (std::size_t i = first; i < all.size(); i += 3) {
     const auto status = co_await settle(host.status(all[i].domain));
     if (status)
-      all[i].status = *status;  // one that went away meanwhile has no state
-    else if (host.lost())
+      all[i].status = *status;
+    else if (status.error().id != ErrorId::no_domain)
       throw Error(status.error());
+    // One that went away meanwhile has no state.
   }
   co_return true;
 }

@@ -1,5 +1,5 @@
 // Jobs and events.
-#include <asio/co_spawn.hpp>
+#include <algorithm>
 
 #include "core/async/race.hpp"
 #include "core/drivers/remote/remote_host.hpp"
@@ -81,64 +81,74 @@ Task<> RemoteHost::start_postcopy(const DomainRef& domain) {
 
 // -- events ---------------------------------------------------------------------------------------
 
-// Events may come before the answer that tells their callback's number, so they are matched by
-// their domain, and by the subscription being alive.
+// Every subscription registers for itself, so an event is told once per callback number. Events may
+// come before the answer that tells the number: until then they are matched by their domain.
 struct RemoteHost::Events {
   struct Listener {
     Uuid domain;
     OnEvent on;
+    std::vector<std::int32_t> callbacks;
+    bool registered = false;
+    bool wants(std::int32_t callback, const DomainRef& of) const {
+      if (domain != of.uuid) return false;
+      return !registered || std::ranges::find(callbacks, callback) != callbacks.end();
+    }
   };
   std::map<int, Listener> listeners;
   int next = 0;
+  rpc::Client* client = nullptr;  // none once the connection object is gone
 
-  void tell(const DomainEvent& event) {
+  void tell(std::int32_t callback, const DomainEvent& event) {
     const auto copy = listeners;  // a listener may end a subscription
     for (const auto& [number, listener] : copy)
-      if (listener.domain == event.domain.uuid && listeners.contains(number)) listener.on(event);
+      if (listener.wants(callback, event.domain) && listeners.contains(number)) listener.on(event);
   }
 
-  template <class E>
-  static std::optional<typename E::Body> body(std::span<const std::byte> bytes) {
-    auto decoded = xdr::decode<typename E::Body>(bytes);
-    return decoded ? std::optional(*std::move(decoded)) : std::nullopt;
+  template <class E, class Fill>
+  bool heard_as(std::int32_t procedure, std::span<const std::byte> bytes, Fill fill) {
+    if (procedure != E::number) return false;
+    const auto body = xdr::decode<typename E::Body>(bytes);
+    if (!body) return true;  // malformed: nobody's event
+    DomainEvent event;
+    event.domain = from_wire(body->dom);
+    fill(*body, event);
+    tell(body->callback, event);
+    return true;
   }
 
   void heard(std::int32_t procedure, std::span<const std::byte> bytes) {
-    DomainEvent event;
-    if (procedure == EventLifecycle::number) {
-      const auto b = body<EventLifecycle>(bytes);
-      if (!b) return;
-      event.kind = DomainEvent::Kind::lifecycle;
-      event.domain = from_wire(b->dom);
-      event.event = b->event;
-      event.detail = b->detail;
-    } else if (procedure == EventIteration::number) {
-      const auto b = body<EventIteration>(bytes);
-      if (!b) return;
-      event.kind = DomainEvent::Kind::iteration;
-      event.domain = from_wire(b->dom);
-      event.iteration = b->iteration;
-    } else if (procedure == EventJobCompleted::number) {
-      const auto b = body<EventJobCompleted>(bytes);
-      if (!b) return;
-      event.kind = DomainEvent::Kind::job_completed;
-      event.domain = from_wire(b->dom);
-      event.stats = {JobType::completed, from_wire(b->params.v)};
-    } else {
-      return;
-    }
-    tell(event);
+    const bool known =
+        heard_as<EventLifecycle>(procedure, bytes,
+                                 [](const LifecycleBody& b, DomainEvent& e) {
+                                   e.kind = DomainEvent::Kind::lifecycle;
+                                   e.event = b.event;
+                                   e.detail = b.detail;
+                                 }) ||
+        heard_as<EventIteration>(procedure, bytes, [](const IterationBody& b, DomainEvent& e) {
+          e.kind = DomainEvent::Kind::iteration;
+          e.iteration = b.iteration;
+        });
+    if (known) return;
+    heard_as<EventJobCompleted>(procedure, bytes, [](const JobCompletedBody& b, DomainEvent& e) {
+      e.kind = DomainEvent::Kind::job_completed;
+      e.stats = {JobType::completed, from_wire(b.params.v)};
+    });
   }
 };
 
-// The daemon goes on sending until the connection ends; nobody listens any more.
 class RemoteHost::Registration final : public Subscription {
  public:
   Registration(std::shared_ptr<Events> events, const DomainRef& domain, OnEvent on)
       : events_(std::move(events)), number_(events_->next++) {
-    events_->listeners.emplace(number_, Events::Listener{domain.uuid, std::move(on)});
+    events_->listeners[number_] = {domain.uuid, std::move(on), {}, false};
   }
-  ~Registration() override { events_->listeners.erase(number_); }
+  ~Registration() override {
+    if (events_->client)
+      for (const std::int32_t callback : listener().callbacks)
+        events_->client->post<EventDeregister>({callback});
+    events_->listeners.erase(number_);
+  }
+  Events::Listener& listener() { return events_->listeners[number_]; }
 
  private:
   std::shared_ptr<Events> events_;
@@ -147,12 +157,13 @@ class RemoteHost::Registration final : public Subscription {
 
 RemoteHost::RemoteHost(std::unique_ptr<rpc::Client> client)
     : client_(std::move(client)), events_(std::make_shared<Events>()) {
+  events_->client = client_.get();
   client_->on_event([events = events_](std::int32_t procedure, std::span<const std::byte> body) {
     events->heard(procedure, body);
   });
 }
 
-RemoteHost::~RemoteHost() = default;
+RemoteHost::~RemoteHost() { events_->client = nullptr; }
 
 Task<std::int32_t> RemoteHost::register_event(std::int32_t event_id, const DomainRef& domain) {
   EventRegisterArgs args{event_id, xdr::Maybe<Domain>(to_wire(domain))};
@@ -160,15 +171,18 @@ Task<std::int32_t> RemoteHost::register_event(std::int32_t event_id, const Domai
   co_return ret.value;
 }
 
-// No domain in the registration: on a destination the domain may not be there yet.
 Task<std::unique_ptr<Subscription>> RemoteHost::subscribe(const DomainRef& domain, OnEvent on) {
   auto registration = std::make_unique<Registration>(events_, domain, std::move(on));
   auto others = both(settle(register_event(kEventIdIteration, domain)),
                      settle(register_event(kEventIdJobCompleted, domain)));
-  const auto [lifecycle, more] =
+  auto [lifecycle, more] =
       co_await both(settle(register_event(kEventIdLifecycle, domain)), std::move(others));
-  (void)more;  // not every driver has these two
-  if (!lifecycle) throw lifecycle.error();
+  if (!lifecycle) throw std::move(lifecycle).error();
+  Events::Listener& listener = registration->listener();
+  listener.callbacks.push_back(*lifecycle);
+  for (const auto& other : {more.first, more.second})  // not every driver has these two
+    if (other) listener.callbacks.push_back(*other);
+  listener.registered = true;
   co_return registration;
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/drivers/remote/remote_host.hpp"
 #include "core/proto/convert.hpp"
+#include "core/proto/error.hpp"
 #include "core/proto/migrate.hpp"
 
 namespace vmferry {
@@ -126,7 +127,21 @@ Task<Cookie> RemoteHost::perform(const PhaseCall& call, const Cookie& cookie,
   co_return std::move(ret.cookie_out.v);
 }
 
+// A cancelled Finish never yields a domain: qemu says "cleaned up as asked" by an error of its own.
+static Finished finished(Result<FinishRet> ret, Verdict verdict) {
+  if (ret) return {from_wire(ret->dom), std::move(ret->cookie_out.v)};
+  const bool as_asked = verdict == Verdict::cancelled && ret.error().wire.code == kMigrateFinishOk;
+  if (!as_asked) throw std::move(ret).error();
+  return {};
+}
+
 Task<Finished> RemoteHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
+  auto ret = co_await settle(finish_call(call, cookie, verdict));
+  co_return finished(std::move(ret), verdict);
+}
+
+Task<FinishRet> RemoteHost::finish_call(const PhaseCall& call, const Cookie& cookie,
+                                        Verdict verdict) {
   const bool cancelled = verdict == Verdict::cancelled;
   FinishRet ret;
   if (call.protocol == Protocol::v3_params) {
@@ -149,7 +164,7 @@ Task<Finished> RemoteHost::finish(const PhaseCall& call, const Cookie& cookie, V
     DomainRet there = co_await client_->call<MigrateFinish>(std::move(args), kAsLongAsItTakes);
     ret.dom = std::move(there.dom);
   }
-  co_return Finished{from_wire(ret.dom), std::move(ret.cookie_out.v)};
+  co_return ret;
 }
 
 Task<> RemoteHost::confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
@@ -183,11 +198,12 @@ struct EncodedFinish {
     xdr::put(writer, flags);
     xdr::put(writer, verdict == Verdict::cancelled);
     if (writer.why()) throw Error(ErrorId::protocol, writer.why());
-    return send(*client, std::move(request));
+    return send(*client, std::move(request), verdict);
   }
-  static Task<Finished> send(rpc::Client& client, Bytes request) {
-    FinishRet ret = co_await client.call_encoded<MigrateFinish3Params>(request, kAsLongAsItTakes);
-    co_return Finished{from_wire(ret.dom), std::move(ret.cookie_out.v)};
+  static Task<Finished> send(rpc::Client& client, Bytes request, Verdict verdict) {
+    auto ret =
+        co_await settle(client.call_encoded<MigrateFinish3Params>(request, kAsLongAsItTakes));
+    co_return finished(std::move(ret), verdict);
   }
 };
 

@@ -7,6 +7,10 @@
 
 namespace vmferry {
 
+namespace proto {
+struct FinishRet;
+}
+
 /// Host over the RPC client: names the arguments, calls, translates.
 class RemoteHost final : public Host {
  public:
@@ -61,6 +65,7 @@ class RemoteHost final : public Host {
  private:
   struct Events;  // who listens to which callback
   class Registration;
+  Task<proto::FinishRet> finish_call(const PhaseCall& call, const Cookie& cookie, Verdict verdict);
   Task<bool> supports(std::int32_t feature);
   Task<JobStats> old_job_stats(const DomainRef& domain);
   Task<std::int32_t> register_event(std::int32_t event_id, const DomainRef& domain);
