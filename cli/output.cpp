@@ -82,8 +82,13 @@ void print_result(Context& context, std::string_view text, const Json& json) {
 }
 
 void print_document(Context& context, const std::string& field, std::string_view text) {
-  std::string whole(text);
-  if (!whole.ends_with('\n')) whole += '\n';
+  const std::string_view body = text.substr(0, text.find_last_not_of('\n') + 1);
+  std::string whole;
+  if (context.terminal.out) {
+    for (const std::string_view line : split(body, '\n')) whole += escaped(line, kMostShown) + "\n";
+  } else {
+    whole = std::string(body) + "\n";
+  }
   print_result(context, whole, {{field, text}});
 }
 

@@ -35,7 +35,8 @@ void print_json(Context& context, const Json& document);
 /// Text that is the result; `json` is printed instead with --output json.
 void print_result(Context& context, std::string_view text, const Json& json);
 
-/// A document of the host's own (XML), as it is; with --output json as a string under `field`.
+/// A document of the host's own (XML): byte for byte into a pipe, harmless on a terminal, and with
+/// --output json a string under `field`.
 void print_document(Context& context, const std::string& field, std::string_view text);
 
 /// An error for people ("error: [destination, prepare] …", causes, remedy, id) or as JSON.

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/app.hpp"
+#include "cli/output.hpp"
 #include "cli/spec.hpp"
 #include "core/drivers/test/open.hpp"
 #include "tests/support/run.hpp"
@@ -88,6 +89,23 @@ TEST_CASE("commands: what a host says") {
   CHECK(vmferry({"capabilities", "--migration"}).contains("protocol versions"));
   CHECK(vmferry({"capabilities", "--migration", "--xml"}).contains("<live/>"));
   CHECK(vmferry({"uri"}).contains("test:///"));
+}
+
+TEST_CASE("commands: a document is byte-exact in a pipe and harmless on a terminal") {
+  asio::io_context io;
+  SystemClock clock;
+  Stop stop(io.get_executor());
+  Kept pipe, screen;
+  Context context{.executor = io.get_executor(), .clock = clock, .stop = stop, .sink = pipe};
+  print_document(context, "xml", "<a>\n\x1b[2J\t</a>\n\n");
+  CHECK(pipe.written == "<a>\n\x1b[2J\t</a>\n");
+  Context terminal{.executor = io.get_executor(),
+                   .clock = clock,
+                   .stop = stop,
+                   .sink = screen,
+                   .terminal = {.out = true}};
+  print_document(terminal, "xml", "<a>\n\x1b[2J</a>\n");
+  CHECK(screen.written == "<a>\n\\x1b[2J</a>\n");
 }
 
 TEST_CASE("commands: a domain's job and its knobs") {
