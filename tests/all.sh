@@ -64,16 +64,18 @@ single "build" 2400 cmake --build --preset sanitize || finish
 for rules in tests/tidy.py tests/layers.py; do
   single "house rules: $rules" 120 /usr/bin/python3 "$rules"
 done
-suite "unit tests" 600 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
+suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
   "$build/tests/unit_tests"
+single "simulation: every single fault at every step, and fixed seeds" 600 \
+  "$build/tests/simulation" --exhaustive --seeds 300
 for source in tests/fuzz/*.cpp; do
   name=$(basename "$source" .cpp)
   mkdir -p "$logs/corpus-$name"
   single "fuzz $name" 120 "$build/tests/fuzz_$name" -max_total_time="${FUZZ_SECONDS:-10}" \
     -rss_limit_mb=1024 -timeout=10 -artifact_prefix="$logs/" "$logs/corpus-$name"
 done
-suite "bare QEMU" 300 '([0-9]+) passed, ([0-9]+) failed' \
+suite "bare QEMU" 600 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/qmp/run.py --vmferry "$build/vmferry"
-suite "real hosts" 1200 '([0-9]+) passed, ([0-9]+) failed' \
-  tests/lab/run.py -j 3 --vmferry "$build/vmferry"
+suite "real hosts" 1800 '([0-9]+) passed, ([0-9]+) failed' \
+  tests/lab/run.py -j 2 --vmferry "$build/vmferry"
 finish
