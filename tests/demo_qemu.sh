@@ -3,17 +3,12 @@
 # emulation count on their serial ports; one moves live to "another host" (a second directory), the
 # other into a new QEMU process in place, and neither misses a count. Leaves nothing behind.
 #
-# Usage: demo_qemu.sh [VMFERRY [NEW-QEMU]]; builds vmferry (release) when none is given.
+# The second half of tests/demo.sh. Usage: demo_qemu.sh [VMFERRY [NEW-QEMU]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 vmferry=${1:-build/release/vmferry}
 qemu=$(command -v qemu-system-x86_64) || { echo "qemu-system-x86_64 is not installed" >&2; exit 1; }
 new_qemu=${2:-$qemu}
-if [ ! -x "$vmferry" ]; then
-  echo "== build (some minutes the first time)"
-  { cmake --preset release && cmake --build --preset release --target vmferry; } > /dev/null
-fi
-
 dir=$(mktemp -d)
 here="qmp:///session?dir=$dir/here"
 there="qmp:///session?dir=$dir/there"

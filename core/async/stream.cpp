@@ -37,9 +37,10 @@ class PipeEnd final : public Stream {
   ~PipeEnd() override { PipeEnd::close(); }
 
   Task<std::size_t> read_some(std::span<std::byte> into) override {
-    const auto in = in_;  // outlives this end while we wait
+    const auto in = in_;  // this end may be gone when the wait is over
+    const std::size_t chunk_max = chunk_max_;
     while (in->bytes.empty() && !in->ended && !in->closed) co_await in->changed.wait();
-    const std::size_t n = std::min({into.size(), in->bytes.size(), chunk_max_});
+    const std::size_t n = std::min({into.size(), in->bytes.size(), chunk_max});
     const auto from = in->bytes.begin();
     std::copy_n(from, n, into.begin());
     in->bytes.erase(from, from + static_cast<std::ptrdiff_t>(n));

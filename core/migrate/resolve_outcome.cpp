@@ -126,6 +126,8 @@ void Resolver::describe_data() {
     d.protection = P::clear;
     d.text =
         fmt::format("memory goes in clear over {} from {} to {}{}", d.transport, d.from, to, ports);
+    if (rules_.name == "qmp")
+      d.text += "; between two QEMUs of one machine it is handed over where it is shared";
   }
   d.to = to;
   if (yes(Opt::non_shared_disk) || yes(Opt::non_shared_inc))
