@@ -94,7 +94,12 @@ TEST_CASE("engine: all well, the guest is there and gone here") {
 TEST_CASE("engine: a guest paused by its owner arrives paused") {
   Trip trip;
   go(trip, {}, {Flag::live}, {DomainState::paused, kPausedUser});
-  CHECK(trip.report.exit() != Exit::internal);
+  CHECK(trip.report.exit() == Exit::done);
+  CHECK(trip.report.where == Whereabouts::destination);
+  REQUIRE(trip.world.destination.guest);
+  CHECK(trip.world.destination.guest->state == DomainState::paused);
+  CHECK_FALSE(trip.world.destination.executed);
+  CHECK_FALSE(trip.world.source.guest);
 }
 
 TEST_CASE(

@@ -123,8 +123,11 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
     after(fault, "finish");
     throw Error(ErrorId::remote, "migration successfully aborted");
   }
-  m.guest = DomainStatus{offline ? DomainState::shutoff : DomainState::running, kRunningMigrated};
-  m.executed = !offline;
+  const bool paused = call.flags.has(Flag::paused);
+  m.guest = DomainStatus{DomainState::running, kRunningMigrated};
+  if (paused) m.guest = DomainStatus{DomainState::paused, kPausedUser};
+  if (offline) m.guest = DomainStatus{DomainState::shutoff, 1};
+  m.executed = !offline && !paused;
   after(fault, "finish");
   co_return Finished{call.domain, kCookie};
 }

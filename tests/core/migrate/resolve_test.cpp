@@ -261,7 +261,7 @@ TEST_CASE("resolve: peer-to-peer never hands programs or files of ours to the da
       {"qemu+ssh://root@host2/system", 0, 0},
       {"qemu+tcp://host2/system", 0, 0},
       {"qemu://host2/system", 0, 0},
-      {"qemu+ssh://host2/system?keyfile=/root/.ssh/id", 1, 0},
+      {"qemu+ssh://host2/system?keyfile=/etc/keys/id", 1, 0},
       {"qemu+ssh://host2/system?netcat=/tmp/x&command=/tmp/y", 1, 0},
       {"qemu+ext://host2/system?command=/tmp/x", 1, 0},
       {"qemu+ssh://host2/system?socket=/tmp/s", 1, 0},
