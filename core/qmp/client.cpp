@@ -130,6 +130,7 @@ Task<> Client::read_once() {
   Task<std::size_t> reading = stream_->read_some(chunk);
   Result<std::size_t> got = co_await settle(std::move(reading));
   if (!got && got.error().id == ErrorId::cancelled) throw std::move(got).error();
+  ended_ = !got || *got == 0;
   if (!got) failure_ = std::move(got).error();
   if (got && *got == 0) {
     const std::string why = stream_->explain_end();
@@ -139,6 +140,21 @@ Task<> Client::read_once() {
   const Result<> fed = lines_.feed(std::span(chunk).first(*got));
   if (!fed) failure_ = fed.error();
   while (auto line = lines_.next()) take(*line);
+}
+
+Task<> Client::drain() {
+  std::array<std::byte, 16384> chunk;
+  while (!ended_) {
+    Task<std::size_t> reading = stream_->read_some(chunk);
+    const Result<std::size_t> got = co_await settle(std::move(reading));
+    if (!got && got.error().id == ErrorId::cancelled) throw Error(got.error());
+    ended_ = !got || *got == 0;
+    if (ended_) break;
+    const Result<> fed = lines_.feed(std::span(chunk).first(*got));
+    if (!fed) throw Error(fed.error());
+    while (auto line = lines_.next()) take(*line);
+  }
+  if (!failure_) failure_ = Error(ErrorId::connect_lost, "QEMU closed its monitor");
 }
 
 void Client::take(std::string_view line) {

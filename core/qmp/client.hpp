@@ -63,6 +63,9 @@ class Client {
   std::uint64_t version_number() const;
   std::string version_text() const;
   bool lost() const { return failure_.has_value(); }
+  /// Reads what QEMU still wrote before it closed the monitor, also after a failed write: then no
+  /// event is missing. Errors: protocol. No deadline of its own.
+  Task<> drain();
   void close() noexcept;
 
  private:
@@ -80,7 +83,7 @@ class Client {
   Clock* clock_;
   Signal changed_;
   Lines lines_;
-  bool reading_ = false, writing_ = false, oob_ = false;
+  bool reading_ = false, writing_ = false, oob_ = false, ended_ = false;
   std::optional<Error> failure_;
   std::optional<Json> greeting_;
   Json version_;

@@ -7,18 +7,13 @@
 
 #include "core/base/text.hpp"
 #include "core/base/units.hpp"
+#include "core/drivers/qmp/option_value.hpp"
 
 namespace vmferry::qmp {
 
 namespace {
 
 constexpr std::size_t kMostWords = 4096;
-
-// "-machine" and "--machine" are the same to QEMU.
-std::string_view option_name(std::string_view word) {
-  if (word.size() < 2 || word[0] != '-') return {};
-  return word.substr(word[1] == '-' ? 2 : 1);
-}
 
 class Splitter {
  public:
@@ -200,11 +195,11 @@ Ram ram_of(const Words& argv) {
 
 // The backend has the name that QEMU gives to plain -m RAM on PCs, so that either kind fits the
 // other. A backend of type file: QEMU 10 hands over no other (x-ignore-shared skips only these).
-void share_ram(Words& argv, std::uint64_t bytes, int descriptor) {
+void share_ram(Words& argv, std::uint64_t bytes, int descriptor, bool private_view) {
   argv.emplace_back("-object");
   argv.push_back(
-      fmt::format("memory-backend-file,id=pc.ram,size={},mem-path=/proc/self/fd/{},share=on", bytes,
-                  descriptor));
+      fmt::format("memory-backend-file,id=pc.ram,size={},mem-path=/proc/self/fd/{},share={}", bytes,
+                  descriptor, private_view ? "off" : "on"));
   argv.emplace_back("-machine");
   argv.emplace_back("memory-backend=pc.ram");
 }

@@ -36,8 +36,9 @@ struct Ram {
   std::string own;
 };
 Ram ram_of(const Words& argv);
-/// Makes the guest's RAM a shared mapping of this descriptor, which QEMU must inherit.
-void share_ram(Words& argv, std::uint64_t bytes, int descriptor);
+/// Makes the guest's RAM a shared mapping of this descriptor, which QEMU must inherit; with
+/// `private_view` what it writes there stays its own.
+void share_ram(Words& argv, std::uint64_t bytes, int descriptor, bool private_view = false);
 
 /// What keeps a command line from being started by us, or from being started a second time beside
 /// the first one; each a sentence. Empty: nothing.

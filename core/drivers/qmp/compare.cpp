@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/async/race.hpp"
 #include "core/base/text.hpp"
 
 namespace vmferry::qmp {
@@ -78,14 +79,11 @@ void compare(const Table& here, const Table& there, std::string_view what,
 
 Task<std::vector<std::string>> differences(Client& running, Client& waiting) {
   std::vector<std::string> out;
-  const Table ram_here = co_await ram_blocks(running);
-  const Table ram_there = co_await ram_blocks(waiting);
+  const auto [ram_here, ram_there] = co_await both(ram_blocks(running), ram_blocks(waiting));
   compare(ram_here, ram_there, "the memory block", out);
-  const Table devices_here = co_await devices(running);
-  const Table devices_there = co_await devices(waiting);
+  const auto [devices_here, devices_there] = co_await both(devices(running), devices(waiting));
   compare(devices_here, devices_there, "the device", out);
-  const auto cpu_here = co_await cpu_features(running);
-  const auto cpu_there = co_await cpu_features(waiting);
+  const auto [cpu_here, cpu_there] = co_await both(cpu_features(running), cpu_features(waiting));
   for (const auto& [key, bits] : cpu_here) {
     const auto other = cpu_there.find(key);
     const std::uint64_t lost = bits & ~(other == cpu_there.end() ? 0 : other->second);

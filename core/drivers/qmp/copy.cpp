@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 
+#include "core/async/race.hpp"
 #include "core/base/text.hpp"
 
 namespace vmferry::qmp {
@@ -74,7 +75,7 @@ Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, C
       const std::string status = text_at(event.data, "status");
       if (status == "completed" || status == "failed" || status == "cancelled") co_return status;
     }
-    if (event.name == "MIGRATION_PASS" && !plan.stop_first)
+    if (event.name == "MIGRATION_PASS" && !plan.stop_first && !plan.hand_over)
       co_await tune(client, convergence, event.data);
     const bool disk_error = event.name == "BLOCK_IO_ERROR" && plan.abort_on_error;
     if (disk_error) co_await client.execute("migrate_cancel");
@@ -174,15 +175,22 @@ Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan) {
 
 // QEMU resumes by itself a guest that it stopped; what we stopped before, it does not.
 Task<> run_again(Client& client, Clock& clock) {
-  for (int tries = 0; tries < 50; ++tries) {
+  const Micros give_up = clock.now() + std::chrono::seconds(10);
+  while (clock.now() < give_up) {
+    Cursor cursor = client.cursor();
+    const Json info = co_await client.execute("query-migrate");
     const Json status = co_await client.execute("query-status");
-    if (flag_at(status, "running")) co_return;
+    const std::string copying = text_at(info, "status");
+    const bool busy =
+        copying == "active" || copying == "setup" || copying == "cancelling" || copying == "device";
+    if (!busy && flag_at(status, "running")) co_return;
     const std::string word = text_at(status, "status");
-    if (word == "paused" || word == "postmigrate") {
+    if (!busy && (word == "paused" || word == "postmigrate")) {
       co_await client.execute("cont");
       co_return;
     }
-    co_await clock.sleep(Millis(100));
+    Task<Event> waiting = client.next_event(cursor);
+    co_await within(clock, Millis(100), std::move(waiting));
   }
   throw Error(ErrorId::remote, "QEMU does not come back from the migration");
 }

@@ -16,6 +16,7 @@ struct CopyPlan {
   Json capabilities;  ///< of migrate-set-capabilities; complete, on and off
   Json parameters;    ///< of migrate-set-parameters
   bool stop_first = false;
+  bool hand_over = false;       ///< next to nothing is copied: there is nothing to tune
   bool abort_on_error = false;  ///< cancel when the guest meets a disk error
 };
 

@@ -13,36 +13,9 @@ namespace vmferry::qmp {
 
 namespace {
 
-constexpr Micros kWatch = std::chrono::milliseconds(50);  ///< a guest that dies at once is seen
-constexpr Micros kArrival = std::chrono::seconds(30);     ///< from Perform's end to ours
-constexpr Micros kResumeLimit = std::chrono::seconds(20);
-
 std::string own_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
-}
-
-bool migration_ended(const Event& e) {
-  const std::string status = e.name == "MIGRATION" ? text_at(e.data, "status") : "";
-  return status == "completed" || status == "failed";
-}
-bool resumed(const Event& e) { return e.name == "RESUME"; }
-bool died(const Event& e) { return e.name == "SHUTDOWN" || e.name == "GUEST_PANICKED"; }
-
-// The state has arrived whole. Events seen before this connection was made do not come again, so
-// the state is asked once.
-Task<> arrived(Client& client, Clock& clock) {
-  Cursor cursor = client.cursor();
-  const Json info = co_await client.execute("query-migrate");
-  std::string status = text_at(info, "status");
-  if (status != "completed" && status != "failed") {
-    Task<Event> waiting = client.wait_event(cursor, migration_ended);
-    const Event event = co_await with_deadline(clock, kArrival, "the end of the incoming state",
-                                               std::move(waiting));
-    status = text_at(event.data, "status");
-  }
-  if (status != "completed")
-    throw Error(ErrorId::migrate_failed, "QEMU on the destination could not load the guest");
 }
 
 // QEMU gives the whole range one try each, so no port is chosen that someone else takes meanwhile.
@@ -89,6 +62,7 @@ NewProcess QmpHost::arriving(const PhaseCall& call, const Offer& offer) {
   p.stage = Stage::incoming;
   p.migration = offer.migration;
   p.transient = true;
+  p.same_kernel = offer.host == host_token();
   const Ram ram = ram_of(p.argv);
   if (!ram.own.empty() || d.private_ram) return p;
   // On the same kernel the memory can be taken over; else, shared memory for the next time.
@@ -116,7 +90,7 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   const bool hand_over = process.taken_over;
   const Uuid uuid = process.uuid;
   arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
-  store_.expect(offer.migration, uuid);
+  store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
   Task<Instance> launching = launch(std::move(process), true);
   Instance i = co_await std::move(launching);
   std::shared_ptr<Client> client = co_await monitor(i);
@@ -166,46 +140,6 @@ Task<std::string> QmpHost::listen(Client& client, const PhaseCall& call, const O
   co_return "tcp:" + host_port(host, *number);
 }
 
-Task<Micros> QmpHost::let_run(Instance& i) {
-  std::shared_ptr<Client> client = co_await monitor(i);
-  Task<> arriving = arrived(*client, env_.clock);
-  co_await std::move(arriving);
-  Cursor cursor = client->cursor();
-  store_.starting(i.migration);
-  // From here on it may run: only QEMU's own refusal says that it did not.
-  Task<Json> going = client->execute("cont");
-  const auto went = co_await settle(std::move(going));
-  if (!went && went.error().id == ErrorId::remote) {
-    store_.not_started(i.migration);
-    throw Error(went.error());
-  }
-  Result<Event> event = std::unexpected(Error(ErrorId::internal, "no event"));
-  if (went) {
-    Task<Event> waiting = client->wait_event(cursor, resumed);
-    Task<Event> limited =
-        with_deadline(env_.clock, kResumeLimit, "QEMU's RESUME", std::move(waiting));
-    event = co_await settle(std::move(limited));
-  }
-  if (!went || !event) {
-    Error unclear = went ? event.error() : went.error();
-    unclear.reply_lost = true;
-    throw unclear;
-  }
-  Task<Event> waiting = client->wait_event(cursor, died);
-  Task<std::optional<Event>> watching = within(env_.clock, kWatch, std::move(waiting));
-  const auto watched = co_await settle(std::move(watching));
-  if (!watched || *watched) {
-    Error dead(ErrorId::guest_lost,
-               fmt::format("the guest started here and ended within {} ms: {}",
-                           kWatch.count() / 1000, last_words(store_.log_of(i.uuid), 0)));
-    dead.reply_lost = true;  // it ran: the source's copy is no longer the guest
-    throw dead;
-  }
-  i.stage = Stage::active;
-  store_.save(i);
-  co_return event->time;
-}
-
 Task<Finished> QmpHost::finish_offline(const PhaseCall& call, Verdict verdict) {
   Finished out;
   if (verdict == Verdict::cancelled) co_return out;
@@ -241,16 +175,20 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   if (!cookie.empty()) copied = value_or_throw(unpack_copied(cookie));
   if (!cookie.empty() && copied.migration != i->migration)
     throw Error(ErrorId::protocol, "the source's cookie is of another migration");
-  Result<Micros> went = Micros(0);
+  Result<Went> went = Went{};
   if (call.flags.has(Flag::paused)) {
     std::shared_ptr<Client> client = co_await monitor(*i);
     const auto there = co_await settle(arrived(*client, env_.clock));
     if (there)
-      store_.starting(i->migration);
+      store_.starting(i->migration, Outlives::machine);
     else
       went = std::unexpected(there.error());
   } else {
     went = co_await settle(let_run(*i));
+    if (went) {
+      const auto lives = co_await settle(watch(*i, *went));
+      if (!lives) went = std::unexpected(lives.error());
+    }
   }
   if (!went) {
     const bool never_ran = !went.error().reply_lost;
@@ -269,9 +207,9 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   }
   store_.save(*i);
   const bool one_clock =
-      copied.host == host_token() && copied.stopped_at != 0 && went->count() != 0;
+      copied.host == host_token() && copied.stopped_at != 0 && went->resumed.count() != 0;
   if (one_clock) {
-    const std::int64_t pause = (went->count() - copied.stopped_at) / 1000;
+    const std::int64_t pause = (went->resumed.count() - copied.stopped_at) / 1000;
     copied.stats.fields.set("downtime",
                             static_cast<std::uint64_t>(std::max<std::int64_t>(pause, 0)));
   }

@@ -44,24 +44,25 @@ void make_private_dir(const std::string& path) {
         .advise("Give it to this user, with mode 0700, or name another directory.");
 }
 
-static void write_whole(int fd, std::string_view text, const std::string& path) {
+static void write_whole(int fd, std::string_view text, const std::string& path, Outlives what) {
   while (!text.empty()) {
     const ssize_t n = ::write(fd, text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw io_error("cannot write", path, errno);
     text.remove_prefix(static_cast<std::size_t>(n));
   }
-  if (::fsync(fd) != 0) throw io_error("cannot flush", path, errno);
+  if (what == Outlives::machine && ::fsync(fd) != 0) throw io_error("cannot flush", path, errno);
 }
 
-void write_atomically(const std::string& path, std::string_view text) {
+void write_atomically(const std::string& path, std::string_view text, Outlives what) {
   const std::string beside = fmt::format("{}.{}.new", path, ::getpid());
   {
     const Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!file) throw io_error("cannot make", beside, errno);
-    write_whole(file.get(), text, beside);
+    write_whole(file.get(), text, beside, what);
   }
   if (::rename(beside.c_str(), path.c_str()) != 0) throw io_error("cannot replace", path, errno);
+  if (what == Outlives::program) return;
   const std::string above = path.substr(0, path.rfind('/'));
   const Fd dir(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) != 0) throw io_error("cannot flush", above, errno);

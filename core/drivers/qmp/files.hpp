@@ -36,8 +36,12 @@ Error io_error(const std::string& what, const std::string& path, int number);
 /// Makes the directory and those above it, mode 0700. Errors: io; denied when an existing one
 /// belongs to someone else or others may write to it.
 void make_private_dir(const std::string& path);
-/// Replaces the file in one step, mode 0600, flushed to the disk. Errors: io.
-void write_atomically(const std::string& path, std::string_view text);
+/// What a file shall survive. The end of this program, or also that of the machine: that costs
+/// flushes, which can take many milliseconds.
+enum class Outlives : std::uint8_t { program, machine };
+/// Replaces the file in one step, mode 0600. Errors: io.
+void write_atomically(const std::string& path, std::string_view text,
+                      Outlives what = Outlives::machine);
 /// Nothing when there is no such file. Errors: io, and protocol above `most` bytes.
 std::optional<std::string> read_file(const std::string& path, std::size_t most = 1 << 20);
 /// A JSON object in a file; nothing when there is none. Errors: protocol, naming the file.

@@ -25,7 +25,8 @@ Words complete(const NewProcess& process, const std::vector<Fd>& sockets, bool i
     argv.emplace_back("-mon");
     argv.push_back(fmt::format("chardev=vmferry{},mode=control", i));
   }
-  if (process.memory) share_ram(argv, process.shared_ram, process.memory.get());
+  if (process.memory)
+    share_ram(argv, process.shared_ram, process.memory.get(), process.private_view);
   argv.emplace_back("-S");
   if (incoming) {
     argv.emplace_back("-incoming");
@@ -142,6 +143,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   i.stage = process.stage;
   i.migration = process.migration;
   i.transient = process.transient;
+  i.same_kernel = process.same_kernel;
   i.shared_ram = process.memory ? process.shared_ram : 0;
   const std::string log = store_.log_of(process.uuid);
   const std::size_t log_before = size_of(log);
@@ -154,6 +156,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
       start.keep.push_back(sockets.back().get());
     }
     if (process.memory) start.keep.push_back(process.memory.get());
+    for (const Fd& fd : process.inherited) start.keep.push_back(fd.get());
     start.argv = complete(process, sockets, incoming);
     start.log = log;
     start.pid_file = i.dir + "/pid";
@@ -164,6 +167,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
     throw;
   }
   process.memory = Fd();
+  process.inherited.clear();
   Task<std::shared_ptr<Client>> opening = monitor(i);
   const auto opened = co_await settle(std::move(opening));
   if (opened) co_return i;

@@ -33,19 +33,25 @@ struct UpgradeOptions {
   std::string emulator;  ///< the new QEMU; empty: the same binary as it is on disk now
   /// Told the name of each step when it is done, and the new process's id.
   std::function<void(std::string_view step, std::int32_t pid)> on_step = nullptr;
-  bool dry_run = false;  ///< only start the new process, compare, and end it
+  /// Told how far a copy of memory is, twice a second.
+  std::function<void(const JobStats&)> on_progress = nullptr;
+  bool dry_run = false;   ///< only start the new process, compare, and end it
+  bool rehearse = false;  ///< before it, load the guest's state into a process that is thrown away
 };
 struct UpgradeReport {
   DomainRef domain;
   std::string old_version, new_version;
   std::string machine;
-  bool handed_over = false;    ///< memory was not copied
-  std::string copied_because;  ///< why it was, or would be
+  bool handed_over = false;         ///< memory was not copied
+  std::string copied_because;       ///< why it was, or would be; how the next time it need not be
+  std::vector<std::string> losses;  ///< what does not survive: connections to ports, …; sentences
   Micros pause{}, total{};
+  Micros rehearsal_pause{};  ///< how long the guest stood still for the rehearsal
 };
 
 /// Moves a running guest into another QEMU process on this host. Name and UUID stay.
 ///
+/// Can be cancelled: until the new process is told to run, the guest goes on in the old one.
 /// Errors: whatever happens before the new process was told to run leaves the guest running in the
 /// old one. After that the old one is never resumed if its memory was handed over: `undecided` says
 /// what is there. `host` was made by open_qmp; else unsupported.

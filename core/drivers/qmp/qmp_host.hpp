@@ -25,7 +25,19 @@ struct NewProcess {
   Stage stage = Stage::active;
   std::string migration;
   bool transient = false;
+  bool same_kernel = false;  ///< the source is on this machine
+  /// The memory is that of another process, but what this one writes to it stays its own.
+  bool private_view = false;
+  std::vector<Fd> inherited;  ///< further descriptors, which the command line names by number
 };
+
+/// A guest that was let run. A short watch over it follows; its length is part of the promise.
+struct Went {
+  Micros resumed{};  ///< QEMU's wall clock
+  Micros at{};       ///< our clock
+  Cursor after;      ///< the events that came later
+};
+inline constexpr Micros kWatch = std::chrono::milliseconds(10);
 
 /// An open monitor of a process. Held as long as the host object lives.
 struct Monitor {
@@ -97,8 +109,11 @@ class QmpHost final : public Host {
   Task<Instance> launch(NewProcess process, bool incoming);
   /// Ends the process and removes what belongs to it.
   Task<> end(Instance instance);
-  /// Lets an incoming guest run, and watches it for a short while. Errors: as Host::finish.
-  Task<Micros> let_run(Instance& instance);
+  /// Lets an incoming guest run. Errors: as Host::finish; `reply_lost` says whether it may have
+  /// run.
+  Task<Went> let_run(Instance& instance);
+  /// Waits out the watch time. Errors: guest_lost.
+  Task<> watch(const Instance& instance, Went went);
 
  private:
   struct SourceJob {
@@ -127,6 +142,8 @@ class QmpHost final : public Host {
   std::map<Uuid, JobStats> completed_;
 };
 
+/// The incoming state is there, whole. Errors: migrate_failed, timed_out.
+Task<> arrived(Client& client, Clock& clock);
 /// What the end of a log says, from a position in it.
 std::string last_words(const std::string& log, std::size_t from);
 std::size_t size_of(const std::string& path);

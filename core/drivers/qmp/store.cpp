@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <filesystem>
 #include <random>
 
 #include "core/base/text.hpp"
@@ -46,17 +47,28 @@ std::vector<std::string> strings(const Json& list) {
 }
 
 Json to_json(const Instance& i) {
-  return {{"version", kVersion},        {"name", i.name},
-          {"uuid", to_string(i.uuid)},  {"pid", i.process.pid},
-          {"start", i.process.start},   {"argv", i.argv},
-          {"shared_ram", i.shared_ram}, {"stage", text(i.stage)},
-          {"migration", i.migration},   {"held", i.held},
-          {"transient", i.transient},   {"xml", i.xml},
+  return {{"version", kVersion},
+          {"name", i.name},
+          {"uuid", to_string(i.uuid)},
+          {"pid", i.process.pid},
+          {"start", i.process.start},
+          {"argv", i.argv},
+          {"shared_ram", i.shared_ram},
+          {"stage", text(i.stage)},
+          {"migration", i.migration},
+          {"held", i.held},
+          {"transient", i.transient},
+          {"same_kernel", i.same_kernel},
+          {"xml", i.xml},
           {"monitors", i.monitors}};
 }
 
 std::optional<Instance> instance_from(const std::string& dir) {
-  const std::optional<Json> json = read_json(dir + "/instance.json");
+  // Empty after a crash of the machine, which no process has survived.
+  const std::string path = dir + "/instance.json";
+  std::error_code failure;
+  if (std::filesystem::file_size(path, failure) == 0 || failure) return std::nullopt;
+  const std::optional<Json> json = read_json(path);
   if (!json || number_at(*json, "version") != kVersion) return std::nullopt;
   const auto uuid = parse_uuid(text_at(*json, "uuid"));
   if (!uuid) return std::nullopt;
@@ -72,6 +84,7 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.migration = text_at(*json, "migration");
   i.held = flag_at(*json, "held");
   i.transient = flag_at(*json, "transient");
+  i.same_kernel = flag_at(*json, "same_kernel");
   i.xml = text_at(*json, "xml");
   i.monitors = strings(at(*json, "monitors"));
   return i;
@@ -151,7 +164,8 @@ std::string Store::new_instance_dir(const Uuid& uuid) const {
 
 void Store::save(const Instance& i) const {
   write_atomically(i.dir + "/instance.json",
-                   to_json(i).dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+                   to_json(i).dump(1, ' ', false, Json::error_handler_t::replace) + "\n",
+                   Outlives::program);
 }
 
 std::string Store::log_of(const Uuid& uuid) const {
@@ -177,18 +191,18 @@ std::string Store::record_of(const std::string& migration) const {
 
 namespace {
 // Always as long, so that it can be overwritten in place: `starting` is part of the guest's pause,
-// and one flush of data is the least that lasts.
+// and one flush of data is the least that outlives the machine.
 std::string record_text(const char* word) {
   std::string text = Json{{"version", kVersion}, {"guest", word}}.dump();
   text.resize(64, ' ');
   return text;
 }
-void write_record(const std::string& path, const char* word) {
+void write_record(const std::string& path, const char* word, Outlives what) {
   const std::string file = path + ".json", text = record_text(word);
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return write_atomically(file, text);
+  if (!fd) return write_atomically(file, text, what);
   if (::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
-      ::fdatasync(fd.get()) != 0)
+      (what == Outlives::machine && ::fdatasync(fd.get()) != 0))
     throw io_error("cannot write", file, errno);
 }
 // Nobody asks for a migration of last week any more.
@@ -216,10 +230,10 @@ Fd lock_record(const std::string& path) {
 }
 }  // namespace
 
-void Store::expect(const std::string& migration, const Uuid&) const {
+void Store::expect(const std::string& migration, Outlives what) const {
   const std::string path = record_of(migration);
   prune_records(places_.state + "/migrations");
-  write_record(path, "expected");
+  write_record(path, "expected", what);
 }
 
 void Store::forget_migration(const std::string& migration) const {
@@ -228,19 +242,19 @@ void Store::forget_migration(const std::string& migration) const {
   remove_all(path + ".lock");
 }
 
-void Store::starting(const std::string& migration) const {
+void Store::starting(const std::string& migration, Outlives what) const {
   const std::string path = record_of(migration);
   const Fd lock = lock_record(path);
   if (read_record(path) == "never")
     throw Error(ErrorId::invalid_state,
                 "it has been settled meanwhile that this guest does not start here");
-  write_record(path, "started");
+  write_record(path, "started", what);
 }
 
 void Store::not_started(const std::string& migration) const {
   const std::string path = record_of(migration);
   const Fd lock = lock_record(path);
-  write_record(path, "never");
+  write_record(path, "never", Outlives::machine);
 }
 
 std::optional<bool> Store::settle_started(const std::string& migration) const {
@@ -249,7 +263,7 @@ std::optional<bool> Store::settle_started(const std::string& migration) const {
   const std::string word = read_record(path);
   if (word.empty()) return std::nullopt;
   if (word == "started") return true;
-  write_record(path, "never");
+  write_record(path, "never", Outlives::machine);
   return false;
 }
 

@@ -46,10 +46,11 @@ struct Instance {
   Words argv;                    ///< without RAM backend and monitors; machine type pinned
   std::uint64_t shared_ram = 0;  ///< bytes of RAM that can be handed over; 0: none
   Stage stage = Stage::active;
-  std::string migration;   ///< id of the migration that it came in by, or that it left by
-  bool held = false;       ///< paused by a migration, not by a user
-  bool transient = false;  ///< has no definition of its own
-  std::string xml;         ///< of the running guest
+  std::string migration;     ///< id of the migration that it came in by, or that it left by
+  bool held = false;         ///< paused by a migration, not by a user
+  bool transient = false;    ///< has no definition of its own
+  bool same_kernel = false;  ///< it came in from this machine: both sides end with it
+  std::string xml;           ///< of the running guest
   std::vector<std::string> monitors;  ///< paths of sockets
 
   std::string lock_of(std::size_t monitor) const { return dir + "/lock" + std::to_string(monitor); }
@@ -75,10 +76,11 @@ class Store {
   /// Directories of processes that were being started when whoever did so died.
   std::vector<std::string> unfinished() const;
 
-  /// Records that a guest comes in; then that it is about to be started.
-  void expect(const std::string& migration, const Uuid& uuid) const;
-  /// Errors: invalid_state when never_to_start() was quicker.
-  void starting(const std::string& migration) const;
+  /// Records that a guest comes in; then that it is about to be started. `what`: program if both
+  /// sides run on this machine, and so end with it.
+  void expect(const std::string& migration, Outlives what) const;
+  /// Errors: invalid_state when settle_started() was quicker.
+  void starting(const std::string& migration, Outlives what) const;
   /// QEMU refused to start it, and is gone.
   void not_started(const std::string& migration) const;
   /// The old process is gone: nobody will ask any more.

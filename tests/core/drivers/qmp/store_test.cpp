@@ -79,13 +79,13 @@ TEST_CASE("qmp store: once settled that a guest does not start, it cannot be sta
   const Store store = dir.store();
   const std::string started = to_string(random_uuid()), late = to_string(random_uuid());
   CHECK_FALSE(store.settle_started(started));  // nothing is known of it
-  store.expect(started, {});
-  store.starting(started);
+  store.expect(started, Outlives::machine);
+  store.starting(started, Outlives::program);
   CHECK(store.settle_started(started) == true);
-  store.expect(late, {});
+  store.expect(late, Outlives::program);
   CHECK(store.settle_started(late) == false);
-  CHECK_THROWS_AS(store.starting(late), Error);
-  CHECK_THROWS_AS(store.expect("../../x", {}), Error);
+  CHECK_THROWS_AS(store.starting(late, Outlives::machine), Error);
+  CHECK_THROWS_AS(store.expect("../../x", Outlives::machine), Error);
 }
 
 TEST_CASE("qmp store: one worker at a time on a domain") {

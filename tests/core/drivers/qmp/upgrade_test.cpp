@@ -68,7 +68,7 @@ TEST_CASE("qmp upgrade, real QEMU: the memory is handed over, name and UUID stay
 
 TEST_CASE("qmp upgrade, real QEMU: the new process killed at each step leaves the guest running") {
   if (!qemu_is_here()) return;
-  for (const std::string_view where : {"launched", "compared", "ready", "copied"}) {
+  for (const std::string_view where : {"launched", "compared", "ready", "copied", "starting"}) {
     INFO(where);
     Bare bare;
     const std::int32_t before = bare.own().active(bare.domain).process.pid;
@@ -84,6 +84,57 @@ TEST_CASE("qmp upgrade, real QEMU: the new process killed at each step leaves th
     CHECK(bare.own().store().instances()[0].process.pid == before);
     CHECK(bare.own().store().instances()[0].stage == Stage::active);
     CHECK(run(bare.io, upgrade(*bare.host, bare.domain, {})).handed_over);  // the next one works
+  }
+}
+
+TEST_CASE("qmp upgrade, real QEMU: once the new process ran, the old one is never resumed") {
+  if (!qemu_is_here()) return;
+  Bare bare;
+  const std::int32_t before = bare.own().active(bare.domain).process.pid;
+  UpgradeOptions options;
+  options.on_step = [&](std::string_view step, std::int32_t pid) {
+    if (step == "running") ::kill(pid, SIGKILL);
+  };
+  const auto moved = run(bare.io, settle(upgrade(*bare.host, bare.domain, options)));
+  REQUIRE_FALSE(moved);
+  CHECK(moved.error().exit() == Exit::unknown);
+  CHECK_FALSE(run(bare.io, bare.host->status(bare.domain)).runs());
+  REQUIRE(bare.own().store().instances().size() == 1);
+  CHECK(bare.own().store().instances()[0].process.pid == before);
+  CHECK_FALSE(run(bare.io, settle(bare.host->resume(bare.domain))));
+}
+
+TEST_CASE("qmp upgrade, real QEMU: a rehearsal changes nothing, and the guest moves after it") {
+  if (!qemu_is_here()) return;
+  Bare bare;
+  UpgradeOptions options{.dry_run = true, .rehearse = true};
+  const std::int32_t before = bare.own().active(bare.domain).process.pid;
+  const UpgradeReport rehearsed = run(bare.io, upgrade(*bare.host, bare.domain, options));
+  CHECK(rehearsed.rehearsal_pause.count() > 0);
+  CHECK(bare.own().active(bare.domain).process.pid == before);
+  CHECK(bare.own().active(bare.domain).stage == Stage::active);
+  CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+  options.dry_run = false;
+  CHECK(run(bare.io, upgrade(*bare.host, bare.domain, options)).handed_over);
+  CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+  CHECK(bare.own().store().instances().size() == 1);
+}
+
+TEST_CASE("qmp upgrade, real QEMU: a process that dies in the rehearsal leaves the guest running") {
+  if (!qemu_is_here()) return;
+  for (const std::string_view where : {"launched", "compared", "ready", "copied"}) {
+    INFO(where);
+    Bare bare;
+    const std::int32_t before = bare.own().active(bare.domain).process.pid;
+    bool killed = false;
+    UpgradeOptions options{.rehearse = true};
+    options.on_step = [&](std::string_view step, std::int32_t pid) {
+      if (step == where && !std::exchange(killed, true)) ::kill(pid, SIGKILL);
+    };
+    CHECK_FALSE(run(bare.io, settle(upgrade(*bare.host, bare.domain, options))));
+    CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
+    REQUIRE(bare.own().store().instances().size() == 1);
+    CHECK(bare.own().store().instances()[0].process.pid == before);
   }
 }
 
@@ -110,7 +161,7 @@ TEST_CASE(
   NewProcess process{.name = "g", .uuid = source.uuid, .xml = source.xml, .argv = source.argv};
   process.stage = Stage::incoming;
   process.migration = migration;
-  bare.own().store().expect(migration, source.uuid);
+  bare.own().store().expect(migration, Outlives::program);
   const Instance incoming = run(bare.io, bare.own().launch(std::move(process), true));
   run(bare.io, bare.host->suspend(bare.domain));
   Instance stopped = source;
@@ -124,5 +175,5 @@ TEST_CASE(
   CHECK(left[0].removed);
   CHECK_FALSE(alive(incoming.process));
   CHECK(run(bare.io, bare.host->status(bare.domain)).runs());
-  CHECK_THROWS_AS(bare.own().store().starting(migration), Error);
+  CHECK_THROWS_AS(bare.own().store().starting(migration, Outlives::program), Error);
 }

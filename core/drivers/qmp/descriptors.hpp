@@ -1,0 +1,25 @@
+#pragma once
+// What a running process has open, and how another one gets it.
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/drivers/qmp/process.hpp"
+
+namespace vmferry::qmp {
+
+/// The open descriptors of a process that a second one needs. Functions, so that what is made of
+/// them can be tested without one.
+struct Belongings {
+  /// A duplicate of one of its descriptors (pidfd_getfd(2)). Errors: denied, io.
+  std::function<Result<Fd>(int number)> take;
+  /// Its descriptors that are queues of this TAP device, in the order of their numbers.
+  std::function<std::vector<int>(const std::string& device)> tap_queues;
+  /// Its descriptor that listens on this TCP port.
+  std::function<std::optional<int>(std::uint16_t port)> listener;
+};
+
+Belongings belongings_of(const ProcessId& id);
+
+}  // namespace vmferry::qmp

@@ -1,0 +1,110 @@
+// The moment at which a guest changes hands: its state has arrived, it is let run, it is watched.
+#include <fmt/format.h>
+
+#include "core/async/race.hpp"
+#include "core/base/text.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+namespace {
+
+constexpr Micros kArrival = std::chrono::seconds(30);  ///< from Perform's end to ours
+constexpr Micros kResumeLimit = std::chrono::seconds(20);
+
+bool migration_ended(const Event& e) {
+  const std::string status = e.name == "MIGRATION" ? text_at(e.data, "status") : "";
+  return status == "completed" || status == "failed";
+}
+bool resumed(const Event& e) { return e.name == "RESUME"; }
+// A KVM error only stops it, as a user would.
+bool died(const Event& e) {
+  return e.name == "SHUTDOWN" || e.name == "GUEST_PANICKED" || e.name == "STOP";
+}
+
+// QEMU writes RESUME to its monitor before it lets the first vCPU run (vm_prepare_start() in
+// system/cpus.c), and what a process has written can be read after its death. So if a process is
+// gone and its monitor ends without RESUME, the guest never ran there.
+Task<> prove_not_run(Client& client, Cursor cursor, ProcessId process, Clock& clock) {
+  const bool gone = co_await ended_within(process, clock, std::chrono::seconds(1));
+  if (!gone) throw Error(ErrorId::connect_lost, "QEMU closed its monitor, but is there");
+  co_await with_deadline(clock, std::chrono::seconds(5), "the end of QEMU's monitor",
+                         client.drain());
+  Task<Event> waiting = client.wait_event(cursor, resumed);
+  const auto ran = co_await settle(std::move(waiting));
+  if (ran) throw Error(ErrorId::connect_lost, "QEMU ended after it had let the guest run");
+}
+
+}  // namespace
+
+// Events seen before this connection was made do not come again, so the state is asked once.
+Task<> arrived(Client& client, Clock& clock) {
+  Cursor cursor = client.cursor();
+  const Json info = co_await client.execute("query-migrate");
+  std::string status = text_at(info, "status");
+  if (status != "completed" && status != "failed") {
+    Task<Event> waiting = client.wait_event(cursor, migration_ended);
+    const Event event = co_await with_deadline(clock, kArrival, "the end of the incoming state",
+                                               std::move(waiting));
+    status = text_at(event.data, "status");
+  }
+  if (status != "completed")
+    throw Error(ErrorId::migrate_failed, "QEMU on the destination could not load the guest");
+}
+
+Task<Went> QmpHost::let_run(Instance& i) {
+  std::shared_ptr<Client> client = co_await monitor(i);
+  Task<> arriving = arrived(*client, env_.clock);
+  co_await std::move(arriving);
+  const Cursor before = client->cursor();
+  store_.starting(i.migration, i.same_kernel ? Outlives::program : Outlives::machine);
+  // From here on it may run: only QEMU's own refusal, or its end without RESUME, say that it did
+  // not.
+  Task<Json> going = client->execute("cont");
+  const auto went = co_await settle(std::move(going));
+  if (!went && went.error().id == ErrorId::remote) {
+    store_.not_started(i.migration);
+    throw Error(went.error());
+  }
+  Cursor after = before;
+  Task<Event> waiting = client->wait_event(after, resumed);
+  Task<Event> limited =
+      with_deadline(env_.clock, kResumeLimit, "QEMU's RESUME", std::move(waiting));
+  const auto event = co_await settle(std::move(limited));
+  if (!event) {
+    Error unclear = event.error();
+    Task<> proving = prove_not_run(*client, before, i.process, env_.clock);
+    const auto proof = co_await settle(std::move(proving));
+    unclear.reply_lost = !proof.has_value();
+    if (proof) store_.not_started(i.migration);
+    if (!proof) unclear.note(proof.error().message);
+    throw unclear;
+  }
+  i.stage = Stage::active;
+  store_.save(i);
+  co_return Went{event->time, env_.clock.now(), after};
+}
+
+Task<> QmpHost::watch(const Instance& i, Went went) {
+  std::shared_ptr<Client> client = co_await monitor(i);
+  const Micros left = went.at + kWatch - env_.clock.now();
+  Task<Event> waiting = client->wait_event(went.after, died);
+  Task<std::optional<Event>> watching =
+      within(env_.clock, std::max(left, Micros(1)), std::move(waiting));
+  const auto watched = co_await settle(std::move(watching));
+  if (watched && !*watched) co_return;
+  bool stopped = false;
+  if (watched && (*watched)->name == "STOP") {
+    const Json status = co_await client->execute("query-status");
+    const std::string word = text_at(status, "status");
+    stopped = word != "internal-error" && word != "guest-panicked" && word != "shutdown";
+  }
+  if (stopped) co_return;  // by someone who may, or by a full disk: it is there
+  Error dead(ErrorId::guest_lost,
+             fmt::format("the guest started here and ended within {} ms: {}", kWatch.count() / 1000,
+                         last_words(store_.log_of(i.uuid), 0)));
+  dead.reply_lost = true;  // it ran: the source's copy is no longer the guest
+  throw dead;
+}
+
+}  // namespace vmferry::qmp

@@ -1,0 +1,63 @@
+#pragma once
+// One move of a guest into another process; the order is in upgrade.cpp.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/drivers/qmp/conflicts.hpp"
+#include "core/drivers/qmp/handover.hpp"
+#include "core/drivers/qmp/qmp_host.hpp"
+
+namespace vmferry::qmp {
+
+class Upgrade {
+ public:
+  Upgrade(QmpHost& host, DomainRef domain, UpgradeOptions options);
+  Task<UpgradeReport> run();
+
+ private:
+  /// A process that waits for the guest.
+  struct Candidate {
+    std::string migration = to_string(random_uuid());
+    SideBySide beside;
+    Instance instance;
+    std::shared_ptr<Client> client;
+  };
+
+  void step(const char* name, const Candidate& candidate) const;
+  // upgrade_launch.cpp
+  Task<> inspect();
+  NewProcess process_for(Candidate& candidate, const std::string& suffix, bool throw_away);
+  Task<> launch(Candidate& candidate, const std::string& suffix, bool throw_away);
+  Task<> explain_machine(Error& failure);
+  Task<> compare(Candidate& candidate);
+  // upgrade_move.cpp
+  Task<> move(Candidate& candidate, bool throw_away);
+  Task<> copy(Candidate& candidate, CopyPlan plan);
+  Task<> show_progress();
+  Micros copy_limit() const;
+  Task<> flush_images();
+  Task<> rehearse();
+  // upgrade.cpp
+  Task<> drop(Candidate& candidate);
+  Task<> back_to_old(Candidate& candidate);
+  Task<> switch_over();
+  Task<> take_over_names();
+  Task<Error> unclear(Error why) const;
+
+  QmpHost& host_;
+  DomainRef domain_;
+  UpgradeOptions options_;
+  Micros began_;
+  UpgradeReport report_;
+  Instance old_;
+  std::shared_ptr<Client> old_client_;
+  std::uint64_t version_ = 0;  ///< of the old QEMU
+  bool was_running_ = false;
+  bool loses_writes_ = false;
+  bool ignore_shared_ = false;  ///< memory is in both processes
+  Candidate new_;
+  Micros stopped_at_{};  ///< QEMU's wall clock
+};
+
+}  // namespace vmferry::qmp
