@@ -3,12 +3,13 @@
 # rules, fuzzers for a moment, and real libvirt hosts. As root on Debian 12. One build serves all.
 #
 #   tests/all.sh              FUZZ_SECONDS=N (default 10) for each fuzzer
+#   VMFERRY_SKIP=xen          leaves out the Xen hosts, and says so
 #
 # Closes with "N passed, N failed"; the exit status says the same.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 build=build/sanitize
-passed=0 failed=0
+passed=0 failed=0 skipped=
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -37,6 +38,7 @@ single() {
 }
 
 finish() {
+  [ -z "$skipped" ] || echo "SKIPPED, because VMFERRY_SKIP asked for it: $skipped"
   echo "$passed passed, $failed failed"
   [ $failed = 0 ] && [ $passed != 0 ]
   exit
@@ -78,4 +80,10 @@ suite "bare QEMU" 600 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/qmp/run.py --vmferry "$build/vmferry"
 suite "real hosts" 1800 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/run.py -j 2 --vmferry "$build/vmferry"
+if [ "${VMFERRY_SKIP:-}" = xen ]; then
+  skipped="Xen hosts (nothing of Xen was tested)"
+else
+  suite "Xen hosts" 1500 '([0-9]+) passed, ([0-9]+) failed' \
+    tests/lab/xen/run.py --vmferry "$build/vmferry"
+fi
 finish

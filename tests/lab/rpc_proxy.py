@@ -61,11 +61,12 @@ class Passed:
 
 
 class Proxy:
-    """Accepts on `listener`, relays each connection to the unix socket `target`."""
+    """Accepts on `listener`, relays each connection to `target`: a unix socket's path, or
+    (address, port)."""
 
     def __init__(self, listener, target, delay=0.0):
         self.listener, self.target, self.delay = listener, target, delay
-        self.triggers, self.passed = [], []
+        self.triggers, self.passed, self.rewrites = [], [], {}
         self._pairs, self._lock = set(), threading.Lock()
         self._refusing = False
         self._flow, self._answers = threading.Event(), threading.Event()
@@ -77,6 +78,10 @@ class Proxy:
         trigger = Trigger(procedure, when, action, occurrence)
         self.triggers.append(trigger)
         return trigger
+
+    def rewrite(self, procedure, verb, change):
+        """change(payload) replaces what follows the header of that procedure's calls or replies."""
+        self.rewrites[procedure, verb] = change
 
     def refuse(self, refusing):
         self._refusing = refusing
@@ -118,11 +123,9 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self.target)
+                server = _connected(self.target)
             except OSError:
                 client.close()
-                server.close()
                 continue
             pair = (client, server)
             with self._lock:
@@ -154,6 +157,11 @@ class Proxy:
         if not watched:
             outlet.send(frame, None)
             return
+        change = self.rewrites.get((procedure, verb))
+        if change:
+            payload = change(frame[_HEADER.size:])
+            length = _HEADER.size + len(payload)
+            frame = length.to_bytes(4, "big") + frame[4:_HEADER.size] + payload
         note = Passed(0.0, pair, kind, procedure, serial)
         if verb == "call":
             self._note(note)
@@ -222,6 +230,18 @@ class _Delayed:
                 self.sink.sendall(frame)
             except OSError:
                 return
+
+
+def _connected(target):
+    if isinstance(target, tuple):
+        return socket.create_connection(target)
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.connect(target)
+    except OSError:
+        server.close()
+        raise
+    return server
 
 
 def _read_exact(source, size):

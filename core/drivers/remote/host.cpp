@@ -48,7 +48,7 @@ Task<HostIdentity> RemoteHost::brief_identity() {
       both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({}));
   auto [named, library] = co_await both(std::move(names), client_->call<ConnectGetLibVersion>({}));
   HostIdentity id;
-  id.driver = named.first.text.v;
+  id.driver = driver_ = named.first.text.v;
   id.hostname = named.second.text.v;
   id.library_version = library.value;
   co_return id;

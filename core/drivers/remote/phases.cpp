@@ -36,9 +36,10 @@ std::uint64_t bandwidth(const PhaseCall& call) {
 }
 std::uint32_t narrow(FlagSet flags) { return static_cast<std::uint32_t>(flags.bits()); }
 
-// A daemon expects what its peer's daemon wrote, so nothing is ever sent in its place.
-void demand_cookie(const Cookie& cookie, std::string_view from) {
-  if (cookie.empty())
+// A daemon expects what its peer's daemon wrote, so nothing is ever sent in its place. libxl's
+// Prepare writes none (src/libxl/libxl_driver.c), and its Perform reads none.
+void demand_cookie(const Cookie& cookie, std::string_view from, std::string_view driver) {
+  if (cookie.empty() && driver != "Xen")
     throw Error(ErrorId::protocol, fmt::format("{} gave no migration cookie", from));
 }
 
@@ -72,7 +73,7 @@ Task<Begun> RemoteHost::begin(const PhaseCall& call) {
 
 Task<Prepared> RemoteHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   PrepareRet ret;
-  if (call.protocol >= Protocol::v3) demand_cookie(cookie, "the source's Begin");
+  if (call.protocol >= Protocol::v3) demand_cookie(cookie, "the source's Begin", driver_);
   switch (call.protocol) {
     case Protocol::v3_params: {
       Prepare3ParamsArgs args{{to_wire(call.params)}, cookie, narrow(call.flags)};
@@ -103,7 +104,7 @@ Task<Cookie> RemoteHost::perform(const PhaseCall& call, const Cookie& cookie,
                                  std::optional<std::string> dconnuri) {
   const bool by_source = dconnuri || call.flags.has(Flag::peer2peer);
   if (!by_source && call.protocol >= Protocol::v3)
-    demand_cookie(cookie, "the destination's Prepare");
+    demand_cookie(cookie, "the destination's Prepare", driver_);
   CookieRet ret;
   if (call.protocol == Protocol::v3_params) {
     Perform3ParamsArgs args{to_wire(call.domain),
@@ -127,10 +128,16 @@ Task<Cookie> RemoteHost::perform(const PhaseCall& call, const Cookie& cookie,
   co_return std::move(ret.cookie_out.v);
 }
 
-// A cancelled Finish never yields a domain: qemu says "cleaned up as asked" by an error of its own.
+// A cancelled Finish never yields a domain: qemu says "cleaned up as asked" by an error of its own,
+// libxl returns none without an error, in whose place the daemon's dispatcher puts this one.
+static bool says_cleaned_up(const Error& error) {
+  if (error.wire.code == kMigrateFinishOk) return true;
+  return error.wire.code == kInternalError && error.message.contains("did not set virError");
+}
+
 static Finished finished(Result<FinishRet> ret, Verdict verdict) {
   if (ret) return {from_wire(ret->dom), std::move(ret->cookie_out.v)};
-  const bool as_asked = verdict == Verdict::cancelled && ret.error().wire.code == kMigrateFinishOk;
+  const bool as_asked = verdict == Verdict::cancelled && says_cleaned_up(ret.error());
   if (!as_asked) throw std::move(ret).error();
   return {};
 }

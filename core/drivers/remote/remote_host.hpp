@@ -74,6 +74,7 @@ class RemoteHost final : public Host {
   std::shared_ptr<Events> events_;
   std::optional<HostFeatures> features_;
   std::optional<HostIdentity> identity_;
+  std::string driver_;  ///< "QEMU", "Xen", …; empty until the identity was asked for
 };
 
 }  // namespace vmferry

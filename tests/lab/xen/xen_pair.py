@@ -1,0 +1,248 @@
+"""Two Xen hosts that share a disk and a network, in a state that is restored within a second."""
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import libvirt
+
+from backports import cache_dir
+from lab import SERVICE_VARIABLES, Client, Lab
+from namespaces import listen_tcp, wait_for
+from rpc_proxy import Proxy
+from xen_host import RPC_PORT, XenHost
+from xen_guests import PAIRS, guests_of
+from xen_image import Image
+
+_SECTOR = 512
+
+class _Here:
+    """The network of this program, where lab.Client expects one of the lab's."""
+
+    @property
+    def space(self):
+        return self
+
+    def command(self, argv):
+        return list(argv)
+
+
+class Pair:
+    """Hosts of one kind of PAIRS. restore() before each use; close() at the end."""
+
+    def __init__(self, vmferry, kind, keep=False):
+        self.vmferry, self.kind, self.keep = vmferry, kind, keep
+        self.dir = tempfile.mkdtemp(prefix="vmxen-", dir="/tmp")
+        self.images = {v: Image(v).make() for v in PAIRS[kind]}
+        self.hosts = [XenHost(self.dir, n, self.images[v]) for n, v in enumerate(PAIRS[kind], 1)]
+        self.network, self.proxies, self.results = _Here(), [], []
+        self._write_client_files()
+
+    def _write_client_files(self):
+        shutil.copy(self.source.image.dir / "key", f"{self.dir}/key")
+        lines = []
+        for host in self.hosts:
+            key = (host.image.dir / "hostkey.pub").read_text().split()[:2]
+            lines.append(f"{host.name},{host.address} {key[0]} {key[1]}\n")
+        Path(f"{self.dir}/known_hosts").write_text("".join(lines))
+
+    @property
+    def source(self):
+        return self.hosts[0]
+
+    @property
+    def destination(self):
+        return self.hosts[1]
+
+    def shared(self):
+        """The disks that both hosts have, as files."""
+        return [f"{self.dir}/{name}.img" for name in ("vdb", "vdc", "vdd")]
+
+    # -- the state that tests start from ----------------------------------------------------------
+
+    def _snapshot_dir(self):
+        emulator = subprocess.run(["qemu-system-x86_64", "--version"], check=True,
+                                  capture_output=True, text=True, timeout=30).stdout
+        made_of = [self.kind, emulator, *(host.image.key for host in self.hosts),
+                   (Path(__file__).parent / "xen_guests.py").read_text()]
+        made_of += [word.replace(self.dir, "") for host in self.hosts
+                    for word in host.machine("", self.shared())]
+        key = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:12]
+        return cache_dir() / f"xen-booted-{self.kind}-{key}"
+
+    def prepare(self):
+        """Make what restore() needs, if it is not there yet: about a minute."""
+        folder = self._snapshot_dir()
+        if not folder.exists():
+            self._make_snapshot(folder)
+
+    def restore(self):
+        """Both hosts as they were once booted, each guest suspended on the first one."""
+        folder = self._snapshot_dir()
+        self.power_off()
+        shutil.rmtree(f"{self.dir}/state", ignore_errors=True)
+        os.makedirs(f"{self.dir}/state")
+        for path in self.shared():
+            shutil.copy(folder / os.path.basename(path), path)
+        for host in self.hosts:
+            host.start(self.shared(), folder)
+            wait_for(f"{host.name} to take its link", lambda h=host: h.status() != "starting", 60)
+        for host in self.hosts:
+            host.go_on()
+        self.results.clear()
+
+    def _make_snapshot(self, folder):
+        with open(cache_dir() / f"xen-{self.kind}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for old in cache_dir().glob(f"xen-booted-{self.kind}-*"):
+                shutil.rmtree(old)
+            part = cache_dir() / f"xen-part-booted-{self.kind}"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            self._boot()
+            for host in self.hosts:
+                host.monitor("stop")
+            for path in self.shared():
+                shutil.copy(path, part)
+            for host in self.hosts:
+                host.save(part)
+            part.rename(folder)
+
+    def _boot(self):
+        for path in self.shared():
+            with open(path, "wb") as disk:
+                disk.truncate(2**20)
+        for host in self.hosts:
+            host.start(self.shared())
+            wait_for(f"{host.name} to take its link", lambda h=host: h.status() == "running", 60)
+        for host in self.hosts:
+            wait_for(f"libvirtd of {host.name}", host.booted, 300, every=0.2)
+        for guest in guests_of(self.kind):
+            self.connect(self.source).createXML(guest.xml(), 0)
+            wait_for(f"{guest.name} to count", lambda g=guest: self.written(g) >= 3, 300, every=0.3)
+            self.connect(self.source).lookupByName(guest.name).suspend()
+
+    def power_off(self):
+        for proxy in self.proxies:
+            proxy.close()
+        self.proxies.clear()
+        for host in self.hosts:
+            host.power_off()
+
+    def close(self):
+        self.power_off()
+        if not self.keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- guests -----------------------------------------------------------------------------------
+
+    def connect(self, host):
+        """A connection of stock libvirt."""
+        return libvirt.open(host.uri())
+
+    def awake(self, guest, host=None):
+        """Let a guest of the snapshot go on; returns it once it has counted further."""
+        before = self.written(guest)
+        self.connect(host or self.source).lookupByName(guest.name).resume()
+        self.wait_counting(guest, before)
+        return guest
+
+    def written(self, guest):
+        """How far the guest's numbers reach on the disk, without a gap from 1."""
+        with open(f"{self.dir}/{guest.disk}.img", "rb") as disk:
+            disk.seek(_SECTOR)
+            data = disk.read()
+        number = 0
+        while data[number * _SECTOR:(number + 1) * _SECTOR].split() == [
+                b"tick", str(number + 1).encode()]:
+            number += 1
+        return number
+
+    def wait_counting(self, guest, before=None, more=1, seconds=30):
+        """Until the guest has written `more` numbers after `before` (default: now)."""
+        goal = (self.written(guest) if before is None else before) + more
+        wait_for(f"{guest.name} to go on counting", lambda: self.written(guest) >= goal, seconds,
+                 every=0.1)
+
+    def runnable(self, guest, name=None):
+        """Names of the hosts on which Xen itself has a copy of the guest that may run."""
+        found = []
+        for host in self.hosts:
+            if host.process.poll() is not None:
+                continue
+            for domain, state in host.domains().items():
+                if domain in (guest.name, name) and not set(state) & set("pscd"):
+                    found.append(host.name)
+        return found
+
+    def one_copy(self, guest, host, name=None):
+        """The guest runs on this host and nowhere else, went on without a gap, and is unharmed."""
+        assert self.runnable(guest, name) == [host.name], self.runnable(guest, name)
+        self.wait_counting(guest, more=2)
+        seen = set()
+        for one in self.hosts:
+            if one.process.poll() is not None:
+                continue
+            ticks = one.ticks(guest.name) + (one.ticks(name) if name else [])
+            bad = [tick for tick in ticks if tick[1] != "ok"]
+            assert not bad, f"{guest.name} on {one.name}: {bad}"
+            numbers = {number for number, _ in ticks}
+            assert not numbers & seen, f"both hosts ran {guest.name}: {sorted(numbers & seen)}"
+            seen |= numbers
+        written = self.written(guest)
+        assert seen and max(seen) <= written + 1, f"on disk to {written}, counted to {max(seen)}"
+
+    # -- the client -------------------------------------------------------------------------------
+
+    def environment(self):
+        env = {k: v for k, v in os.environ.items() if k not in SERVICE_VARIABLES}
+        return env | {"XDG_STATE_HOME": f"{self.dir}/state", "LC_ALL": "C.UTF-8"}
+
+    def proxy(self, host):
+        """A relay in front of the host; `proxy.uri` leads through it."""
+        port = 17000 + len(self.proxies)
+        proxy = Proxy(listen_tcp("127.0.0.1", port), (host.address, RPC_PORT))
+        proxy.uri = f"xen+tcp://127.0.0.1:{port}/system"
+        self.proxies.append(proxy)
+        return proxy
+
+    def client(self, *argv):
+        return Client(self, list(argv))
+
+    ferry, start_ferry, finish = Lab.ferry, Lab.start_ferry, Lab.finish
+
+    def arguments(self, guest, *options, source=None, destination=None):
+        return ["-c", _uri(source or self.source), "migrate", *options, guest.name,
+                _uri(destination or self.destination)]
+
+    def migrate(self, guest, *options, source=None, destination=None, seconds=90):
+        return self.ferry(*self.arguments(guest, *options, source=source,
+                                          destination=destination), seconds=seconds)
+
+    def start_migrate(self, guest, *options, source=None, destination=None):
+        return self.start_ferry(*self.arguments(guest, *options, source=source,
+                                                destination=destination))
+
+    def wait_incoming(self, guest, seconds=30):
+        """Until memory arrives on the destination: Perform is under way."""
+        wait_for(f"{guest.name} to arrive",
+                 lambda: any(name.startswith(guest.name) for name in self.destination.domains()),
+                 seconds, every=0.2)
+
+    def state(self, host, name):
+        """libvirt's own (state, reason) of a domain; None: it is not there."""
+        try:
+            return tuple(self.connect(host).lookupByName(name).state())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+
+def _uri(end):
+    if isinstance(end, str):
+        return end
+    return end.uri if isinstance(end, Proxy) else end.uri()
