@@ -219,10 +219,8 @@ class Pass {
     if (!display || rest.find("to=") != std::string::npos ||
         rest.find("websocket") != std::string::npos)
       return impossible("vnc", value, "its port cannot be told from the command line");
-    const std::string host = colon == 0 ? "0.0.0.0" : where.substr(0, colon);
-    Json address = {{"type", "inet"}, {"host", host}, {"port", fmt::format("{}", 5900 + *display)}};
-    out_.afterwards.push_back(
-        {"display-update", {{"type", "vnc"}, {"addresses", Json::array({std::move(address)})}}});
+    out_.vnc_host = colon == 0 ? "0.0.0.0" : where.substr(0, colon);
+    out_.vnc_port = fmt::format("{}", 5900 + *display);
     value = "unix:" + vnc_socket_ + rest;
   }
 

@@ -24,6 +24,7 @@ struct SideBySide {
   /// Sockets that it has under a temporary name, and their real one: to be renamed once the first
   /// process is gone. QEMU silently takes over the path of a socket that exists.
   std::vector<std::pair<std::string, std::string>> renames;
+  std::string vnc_host, vnc_port;  ///< where VNC is to listen in the end; empty: no TCP port
   std::vector<Afterwards> afterwards;
   std::string pid_file;                 ///< to be written anew; empty: none
   std::vector<std::string> losses;      ///< what does not survive the move; sentences
@@ -33,6 +34,6 @@ struct SideBySide {
 /// `suffix` is appended to the names of sockets (".new"); a VNC server on a TCP port waits on the
 /// unix socket `vnc_socket` meanwhile.
 SideBySide side_by_side(const Words& argv, const std::string& suffix, const std::string& vnc_socket,
-                        const Belongings& first);
+                        const Belongings& first = {});
 
 }  // namespace vmferry::qmp

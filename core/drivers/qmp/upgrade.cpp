@@ -133,6 +133,14 @@ Task<> Upgrade::take_over_names() {
   for (const auto& [temporary, real] : new_.beside.renames)
     if (std::rename(temporary.c_str(), real.c_str()) != 0)
       troubles.push_back(io_error("cannot rename to", real, errno).message);
+  if (!new_.beside.vnc_port.empty()) {
+    Json address = {
+        {"type", "inet"}, {"host", new_.beside.vnc_host}, {"port", new_.beside.vnc_port}};
+    Json where = {{"type", "vnc"}, {"addresses", Json::array({std::move(address)})}};
+    const auto listening =
+        co_await settle(new_.client->execute("display-update", std::move(where)));
+    if (!listening) troubles.push_back(listening.error().message);
+  }
   for (Afterwards& one : new_.beside.afterwards) {
     const std::string what = one.command + " " + one.arguments.dump();
     const auto answer =
