@@ -104,6 +104,40 @@ void remove_option(Words& argv, std::string_view name) {
 
 }  // namespace
 
+bool is_flag(std::string_view option) {
+  static constexpr std::array<std::string_view, 30> flags{"S",
+                                                          "s",
+                                                          "daemonize",
+                                                          "nographic",
+                                                          "snapshot",
+                                                          "enable-kvm",
+                                                          "no-reboot",
+                                                          "no-shutdown",
+                                                          "full-screen",
+                                                          "usb",
+                                                          "nodefaults",
+                                                          "no-user-config",
+                                                          "no-acpi",
+                                                          "no-hpet",
+                                                          "singlestep",
+                                                          "mem-prealloc",
+                                                          "preconfig",
+                                                          "portrait",
+                                                          "no-quit",
+                                                          "h",
+                                                          "help",
+                                                          "version",
+                                                          "only-migratable",
+                                                          "semihosting",
+                                                          "no-fd-bootchk",
+                                                          "win2k-hack",
+                                                          "old-param",
+                                                          "alt-grab",
+                                                          "ctrl-grab",
+                                                          "xen-attach"};
+  return std::ranges::find(flags, option) != flags.end();
+}
+
 Result<Words> split_words(std::string_view text) { return Splitter(text).all(); }
 
 std::optional<std::string> value_of(const Words& argv, std::string_view name,

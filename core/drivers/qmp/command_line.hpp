@@ -16,6 +16,8 @@ using Words = std::vector<std::string>;  ///< argv, the program first
 /// expanded. Errors: usage (an open quote, above 4096 words).
 Result<Words> split_words(std::string_view text);
 
+/// Whether QEMU's option takes no value (qemu-options.def, those without HAS_ARG).
+bool is_flag(std::string_view option);
 /// The value of the last such option ("machine", "M"); with one or two dashes, as QEMU takes them.
 std::optional<std::string> value_of(const Words& argv, std::string_view name,
                                     std::string_view other_name = {});

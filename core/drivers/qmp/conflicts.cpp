@@ -280,6 +280,16 @@ class Pass {
 
 }  // namespace
 
+static Afterwards vnc_move(Json address) {
+  return {"display-update", {{"type", "vnc"}, {"addresses", Json::array({std::move(address)})}}};
+}
+Afterwards vnc_at(const std::string& host, const std::string& port) {
+  return vnc_move({{"type", "inet"}, {"host", host}, {"port", port}});
+}
+Afterwards vnc_at_socket(const std::string& path) {
+  return vnc_move({{"type", "unix"}, {"path", path}});
+}
+
 SideBySide side_by_side(const Words& argv, const std::string& suffix, const std::string& vnc_socket,
                         const Belongings& first) {
   return Pass(argv, suffix, vnc_socket, first).run();

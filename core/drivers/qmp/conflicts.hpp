@@ -31,6 +31,10 @@ struct SideBySide {
   std::vector<std::string> impossible;  ///< what cannot be had twice, or handed over; sentences
 };
 
+/// display-update of QMP: where VNC listens.
+Afterwards vnc_at(const std::string& host, const std::string& port);
+Afterwards vnc_at_socket(const std::string& path);
+
 /// `suffix` is appended to the names of sockets (".new"); a VNC server on a TCP port waits on the
 /// unix socket `vnc_socket` meanwhile.
 SideBySide side_by_side(const Words& argv, const std::string& suffix, const std::string& vnc_socket,

@@ -50,13 +50,18 @@ Cookie pack(const Offer& o) {
                {"pid", o.pid},
                {"start", o.start},
                {"shared_ram", o.shared_ram},
-               {"transient", o.transient}});
+               {"transient", o.transient},
+               {"directory", o.directory},
+               {"pid_file", o.pid_file},
+               {"network", o.network}});
   return to_bytes(json);
 }
 
 Cookie pack(const Reply& r) {
   Json json = head("reply", r.migration);
   json["hand_over"] = r.hand_over;
+  json["whole"] = r.whole;
+  json["beside"] = r.beside;
   return to_bytes(json);
 }
 
@@ -88,6 +93,9 @@ Result<Offer> unpack_offer(const Cookie& cookie) {
   o.start = static_cast<std::uint64_t>(number_at(*json, "start"));
   o.shared_ram = static_cast<std::uint64_t>(number_at(*json, "shared_ram"));
   o.transient = flag_at(*json, "transient");
+  o.directory = text_at(*json, "directory", "/");
+  o.pid_file = text_at(*json, "pid_file");
+  o.network = text_at(*json, "network");
   return o;
 }
 
@@ -97,7 +105,8 @@ Result<Reply> unpack_reply(const Cookie& cookie) {
   const Json& hand_over = at(*json, "hand_over");
   if (!hand_over.is_boolean())
     return fail(ErrorId::protocol, "the migration cookie does not say how memory moves");
-  return Reply{text_at(*json, "migration"), hand_over.get<bool>()};
+  return Reply{text_at(*json, "migration"), hand_over.get<bool>(), flag_at(*json, "whole"),
+               flag_at(*json, "beside")};
 }
 
 Result<Copied> unpack_copied(const Cookie& cookie) {

@@ -24,11 +24,16 @@ struct Offer {
   std::uint64_t start = 0;
   std::uint64_t shared_ram = 0;
   bool transient = false;
+  std::string directory = "/";  ///< as of Instance, and so on
+  std::string pid_file;
+  std::string network;  ///< network_token() of the source
 };
 /// From Prepare to Perform.
 struct Reply {
   std::string migration;
   bool hand_over = false;  ///< the memory is mapped there already, and must not be sent
+  bool whole = false;      ///< and nothing but devices is
+  bool beside = false;     ///< both processes are on one host, and want the same names
 };
 /// From Perform to Finish.
 struct Copied {

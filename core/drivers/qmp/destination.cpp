@@ -7,6 +7,8 @@
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
+#include "core/drivers/qmp/conflicts.hpp"
+#include "core/drivers/qmp/handover.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
 
 namespace vmferry::qmp {
@@ -31,6 +33,16 @@ std::string listen_uri(const std::string& wanted, const std::string& address, bo
                                                            : "0.0.0.0";
   if (uri.uri.port != 0) return "tcp:" + host_port(host, uri.uri.port);
   return "tcp:" + host_port(host, 49152) + ",to=49215";
+}
+
+// "7.2.22" as Client::version_number() writes it.
+std::uint64_t version_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto parts = split(text, '.');
+  for (std::size_t i = 0; i < 3; ++i)
+    number =
+        number * 1000 + (i < parts.size() ? parse_number<std::uint64_t>(parts[i]).value_or(0) : 0);
+  return number;
 }
 
 }  // namespace
@@ -63,16 +75,53 @@ NewProcess QmpHost::arriving(const PhaseCall& call, const Offer& offer) {
   p.migration = offer.migration;
   p.transient = true;
   p.same_kernel = offer.host == host_token();
+  if (as_it_ran) {
+    p.directory = offer.directory;
+    p.pid_file = offer.pid_file;
+  }
+  if (p.same_kernel) {
+    place_beside(p, offer, d.private_ram);
+    return p;
+  }
+  // Shared memory for the next time.
   const Ram ram = ram_of(p.argv);
   if (!ram.own.empty() || d.private_ram) return p;
-  // On the same kernel the memory can be taken over; else, shared memory for the next time.
-  std::optional<Fd> theirs;
-  if (offer.host == host_token() && offer.shared_ram == ram.bytes)
-    theirs = memory_of({offer.pid, offer.start}, kMemoryName, offer.shared_ram);
-  p.taken_over = theirs.has_value();
-  p.memory = theirs ? *std::move(theirs) : make_memory(kMemoryName, ram.bytes);
+  p.memory = make_memory(kMemoryName, ram.bytes);
   p.shared_ram = ram.bytes;
   return p;
+}
+
+// On the host of the source the memory can be taken over, and both processes want the same names
+// for a while. Ports are those of a network namespace.
+void QmpHost::place_beside(NewProcess& p, const Offer& offer, bool private_ram) {
+  Instance running;
+  running.process = {offer.pid, offer.start};
+  running.argv = offer.argv.empty() ? p.argv : offer.argv;
+  const Ram ram = ram_of(p.argv);
+  running.shared_ram = offer.shared_ram == ram.bytes ? offer.shared_ram : 0;
+  Words argv = p.argv;
+  if (!private_ram) {
+    Handover memory = value_or_throw(hand_over(running, argv, version_number(offer.version)));
+    p.memory = std::move(memory.memory);
+    p.shared_ram = memory.bytes;
+    p.inherited = std::move(memory.inherited);
+    p.taken_over = memory.any;
+    p.whole = memory.whole;
+    argv = std::move(memory.argv);
+  }
+  const bool one_network = offer.network == network_token();
+  SideBySide beside =
+      side_by_side(argv, ".new", fmt::format("{}/{}.vnc", store_.places().run, to_string(p.uuid)),
+                   one_network ? belongings_of(running.process) : Belongings{});
+  if (one_network && !beside.impossible.empty())
+    throw Error(ErrorId::unsupported, "a second process cannot be started beside the first: " +
+                                          joined(beside.impossible, "; "));
+  p.argv = std::move(beside.kept);
+  p.started_as = std::move(beside.argv);
+  for (Fd& fd : beside.inherited) p.inherited.push_back(std::move(fd));
+  p.renames = std::move(beside.renames);
+  p.afterwards = std::move(beside.afterwards);
+  if (!beside.vnc_port.empty()) p.afterwards.push_back(vnc_at(beside.vnc_host, beside.vnc_port));
 }
 
 Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
@@ -83,11 +132,12 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     const std::string name = text_param(call, "destination_name");
     if (!name.empty()) d = value_or_throw(renamed(d, name));
     check_arrival(d);
-    out.cookie = pack(Reply{offer.migration, false});
+    out.cookie = pack(Reply{offer.migration});
     co_return out;
   }
   NewProcess process = arriving(call, offer);
-  const bool hand_over = process.taken_over;
+  const bool hand_over = process.taken_over, whole = process.whole;
+  const bool beside = !process.started_as.empty();
   const Uuid uuid = process.uuid;
   arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
   store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
@@ -117,7 +167,7 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     throw std::move(uri).error();
   }
   out.uri = *std::move(uri);
-  out.cookie = pack(Reply{offer.migration, hand_over});
+  out.cookie = pack(Reply{offer.migration, hand_over, whole, beside});
   co_return out;
 }
 
@@ -205,7 +255,8 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     store_.save(d);
     i->transient = false;
   }
-  store_.save(*i);
+  const std::vector<std::string> troubles = co_await take_names(*i);
+  for (const std::string& trouble : troubles) notice("the guest runs here, but: " + trouble);
   const bool one_clock =
       copied.host == host_token() && copied.stopped_at != 0 && went->resumed.count() != 0;
   if (one_clock) {

@@ -1,8 +1,11 @@
 // Starting QEMU processes, reaching their monitors, ending them.
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
@@ -145,6 +148,10 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   i.transient = process.transient;
   i.same_kernel = process.same_kernel;
   i.shared_ram = process.memory ? process.shared_ram : 0;
+  i.directory = process.directory;
+  i.pid_file = process.pid_file;
+  i.renames = process.renames;
+  i.afterwards = process.afterwards;
   const std::string log = store_.log_of(process.uuid);
   const std::size_t log_before = size_of(log);
   try {
@@ -159,6 +166,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
     for (const Fd& fd : process.inherited) start.keep.push_back(fd.get());
     start.argv = complete(process, sockets, incoming);
     start.log = log;
+    start.directory = process.directory;
     start.pid_file = i.dir + "/pid";
     i.process = spawn(start);
     store_.save(i);
@@ -186,7 +194,48 @@ Task<> QmpHost::end(Instance instance) {
   drop_monitor(instance);
   Task<> killing = kill_and_wait(instance.process, env_.clock);
   co_await std::move(killing);
+  for (const auto& [temporary, real] : instance.renames) ::unlink(temporary.c_str());
+  const std::string pid = fmt::format("{}", instance.process.pid);
+  const bool named =
+      !instance.pid_file.empty() && trimmed(read_file(instance.pid_file).value_or("")) == pid;
+  if (named) ::unlink(instance.pid_file.c_str());
   store_.remove(instance);
+}
+
+Task<std::vector<std::string>> QmpHost::run_afterwards(const Instance& i) {
+  std::vector<std::string> troubles;
+  if (i.afterwards.empty()) co_return troubles;
+  std::shared_ptr<Client> client = co_await monitor(i);
+  for (const Afterwards& one : i.afterwards) {
+    const std::string what = one.command + " " + one.arguments.dump();
+    const auto answer = co_await settle(client->execute(one.command, one.arguments));
+    // A command for people fails with words, which are its answer.
+    const bool words =
+        answer && answer->is_string() && !trimmed(answer->get<std::string>()).empty();
+    if (!answer || (words && what.find("gdbserver") == std::string::npos))
+      troubles.push_back(
+          fmt::format("{}: {}", what,
+                      answer ? escaped_lines(answer->get<std::string>()) : answer.error().message));
+  }
+  co_return troubles;
+}
+
+Task<std::vector<std::string>> QmpHost::take_names(Instance& i) {
+  std::vector<std::string> troubles = co_await run_afterwards(i);
+  for (const auto& [temporary, real] : i.renames)
+    if (std::rename(temporary.c_str(), real.c_str()) != 0)
+      troubles.push_back(io_error("cannot rename to", real, errno).message);
+  if (!i.pid_file.empty()) {
+    try {
+      write_atomically(i.pid_file, fmt::format("{}\n", i.process.pid), Outlives::program);
+    } catch (const Error& error) {
+      troubles.push_back(error.message);
+    }
+  }
+  i.renames.clear();
+  i.afterwards.clear();
+  store_.save(i);
+  co_return troubles;
 }
 
 }  // namespace vmferry::qmp

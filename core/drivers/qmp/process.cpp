@@ -191,12 +191,15 @@ std::optional<Fd> memory_of(const ProcessId& id, const std::string& name, std::u
   return std::nullopt;
 }
 
-std::string host_token() {
+static std::string token(const char* space) {
   const auto boot = read_file("/proc/sys/kernel/random/boot_id");
   char spaces[64] = {};
-  const ssize_t n = ::readlink("/proc/self/ns/pid", spaces, sizeof spaces - 1);
+  const ssize_t n = ::readlink(space, spaces, sizeof spaces - 1);
   return fmt::format("{}/{}", trimmed(boot.value_or("?")),
                      std::string_view(spaces, n > 0 ? static_cast<std::size_t>(n) : 0));
 }
+
+std::string host_token() { return token("/proc/self/ns/pid"); }
+std::string network_token() { return token("/proc/self/ns/net"); }
 
 }  // namespace vmferry::qmp

@@ -49,5 +49,7 @@ std::optional<Fd> memory_of(const ProcessId& id, const std::string& name, std::u
 /// Identifies the running kernel and the view of processes in it: what two sides must have in
 /// common to hand memory over.
 std::string host_token();
+/// Identifies the network namespace: where two processes cannot both have one port.
+std::string network_token();
 
 }  // namespace vmferry::qmp

@@ -3,6 +3,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/async/clock.hpp"
 #include "core/async/stream.hpp"
@@ -56,6 +58,28 @@ struct UpgradeReport {
 /// old one. After that the old one is never resumed if its memory was handed over: `undecided` says
 /// what is there. `host` was made by open_qmp; else unsupported.
 Task<UpgradeReport> upgrade(Host& host, DomainRef domain, UpgradeOptions options);
+
+struct AdoptOptions {
+  std::string socket;     ///< a QMP monitor of it, on a unix socket
+  std::int32_t pid = -1;  ///< below 1: whoever listens on the socket
+  std::string name;       ///< empty: as QEMU calls it
+  bool dry_run = false;   ///< only look
+};
+struct AdoptReport {
+  DomainRef domain;  ///< none after a dry run
+  std::string version, machine;
+  std::vector<std::pair<std::string, std::string>> facts;  ///< what was found: name, value
+  /// What another process would not have, each with the reason. The guest is not moved while there
+  /// is one.
+  std::vector<std::string> cannot;
+  std::vector<std::string> here_only;  ///< what a process on another host would not have
+  std::vector<std::string> remarks;    ///< what will differ, and does not matter to the guest
+};
+
+/// Makes a QEMU that someone else started a domain of this host, until it ends. Nothing of it is
+/// changed. Errors: not_found, denied (another user's), busy (its monitor is in use), exists,
+/// invalid_state (it is one side of a migration), unsupported (`host` was not made by open_qmp).
+Task<AdoptReport> adopt(Host& host, AdoptOptions options);
 
 struct Leftover {
   std::string what;  ///< for people

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/drivers/qmp/conflicts.hpp"
 #include "core/drivers/qmp/cookie.hpp"
 #include "core/drivers/qmp/copy.hpp"
 #include "core/drivers/qmp/qmp.hpp"
@@ -21,7 +22,8 @@ struct NewProcess {
   Words started_as;  ///< what is started in its place, if sockets need other names; or empty
   Fd memory;         ///< shared RAM, or none: QEMU makes its own
   std::uint64_t shared_ram = 0;
-  bool taken_over = false;  ///< `memory` is that of the running source
+  bool taken_over = false;  ///< memory of the running source is in it
+  bool whole = false;       ///< all of its memory is
   Stage stage = Stage::active;
   std::string migration;
   bool transient = false;
@@ -29,6 +31,10 @@ struct NewProcess {
   /// The memory is that of another process, but what this one writes to it stays its own.
   bool private_view = false;
   std::vector<Fd> inherited;  ///< further descriptors, which the command line names by number
+  std::string directory = "/";
+  std::string pid_file;
+  std::vector<std::pair<std::string, std::string>> renames;  ///< as of Instance
+  std::vector<Afterwards> afterwards;
 };
 
 /// A guest that was let run. A short watch over it follows; its length is part of the promise.
@@ -97,6 +103,7 @@ class QmpHost final : public Host {
   // -- for the driver's own operations ----------------------------------------------------------
   Store& store() { return store_; }
   Clock& clock() { return env_.clock; }
+  Task<std::unique_ptr<Stream>> dial(std::string path) { return env_.dial(std::move(path)); }
   void notice(const std::string& text) const { env_.notice(text); }
   /// The process that is this domain, or nothing. An incoming one only if there is no other.
   std::optional<Instance> instance(const Uuid& uuid) const;
@@ -114,12 +121,17 @@ class QmpHost final : public Host {
   Task<Went> let_run(Instance& instance);
   /// Waits out the watch time. Errors: guest_lost.
   Task<> watch(const Instance& instance, Went went);
+  /// Gives it the names that it shares with a process which is gone, or has stepped aside: sockets,
+  /// VNC port, pid file. Returns what did not work; sentences.
+  Task<std::vector<std::string>> take_names(Instance& instance);
+  Task<std::vector<std::string>> run_afterwards(const Instance& instance);
 
  private:
   struct SourceJob {
     Fd lock;
     std::string migration;
     bool was_running = false;
+    bool aside = false;  ///< its VNC port was given up for the other process
   };
   struct Watching;  // a subscription's loop
   Task<std::shared_ptr<Client>> connect(const Instance& instance);
@@ -129,6 +141,8 @@ class QmpHost final : public Host {
   Task<Finished> finish_offline(const PhaseCall& call, Verdict verdict);
   Task<> release(const DomainRef& domain);
   NewProcess arriving(const PhaseCall& call, const Offer& offer);
+  void place_beside(NewProcess& process, const Offer& offer, bool private_ram);
+  Task<> step_aside(const Instance& instance, bool aside);
   void check_arrival(const Definition& arriving) const;
   Task<> set_parameters(const DomainRef& domain, Json parameters);
   Task<Json> parameters(const DomainRef& domain);

@@ -3,6 +3,7 @@
 
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
+#include "core/drivers/qmp/conflicts.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
 
 namespace vmferry::qmp {
@@ -55,6 +56,13 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
     // One that runs was not handed over after all: its migration failed with nobody looking.
     if (i.stage == Stage::incoming || (i.stage == Stage::handed_over && !job.was_running))
       throw Error(ErrorId::invalid_state, "this copy of the guest is not one that can be moved");
+    if (!i.cannot.empty())
+      throw Error(ErrorId::blocked,
+                  "another process could not be this guest: " + joined(i.cannot, "; "));
+    if (!i.here_only.empty())
+      throw Error(ErrorId::blocked,
+                  "a process elsewhere could not be this guest: " + joined(i.here_only, "; "))
+          .advise("`vmferry upgrade` can still put another QEMU under it.");
     Task<Json> checking = capability_list(*client, call.flags, call.params, false);
     co_await std::move(checking);
     offer.machine = co_await real_machine(*client);
@@ -65,6 +73,9 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
     offer.pid = i.process.pid;
     offer.start = i.process.start;
     offer.shared_ram = i.shared_ram;
+    offer.directory = i.directory;
+    offer.pid_file = i.pid_file;
+    offer.network = network_token();
     begun.xml = for_destination(call, i.xml);
   }
   begun.cookie = pack(offer);
@@ -95,7 +106,7 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   plan.capabilities = co_await std::move(listing);
   const bool loses = co_await loses_writes(*client);
-  const bool lossy = was_running && !reply.hand_over && loses;
+  const bool lossy = was_running && !reply.whole && loses;
   if (lossy)
     notice(
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
@@ -107,6 +118,11 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
   if (reply.hand_over) i.stage = Stage::handed_over;
   store_.save(i);
+  if (reply.beside) {
+    found->second.aside = true;
+    Task<> stepping = step_aside(i, true);
+    co_await std::move(stepping);
+  }
   Task<CopyOutcome> copying = copy_guest(*client, plan);
   auto copied = co_await settle(std::move(copying));
   if (copied)
@@ -127,9 +143,11 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
 Task<> QmpHost::release(const DomainRef& domain) {
   const auto job = jobs_.find(domain.uuid);
   const bool was_running = job != jobs_.end() && job->second.was_running;
+  const bool aside = job != jobs_.end() && job->second.aside;
   if (job != jobs_.end()) jobs_.erase(job);
   std::optional<Instance> i = instance(domain.uuid);
   if (!i) co_return;
+  if (aside) co_await settle(step_aside(*i, false));
   if (was_running) {
     std::shared_ptr<Client> client = co_await monitor(*i);
     Task<> running = run_again(*client, env_.clock);
@@ -139,6 +157,16 @@ Task<> QmpHost::release(const DomainRef& domain) {
   i->stage = Stage::active;
   i->migration.clear();
   store_.save(*i);
+}
+
+// Its VNC port is given up for the other process, or taken back.
+Task<> QmpHost::step_aside(const Instance& i, bool aside) {
+  const SideBySide beside = side_by_side(i.argv, "", i.dir + "/vnc");
+  if (beside.vnc_port.empty()) co_return;
+  Afterwards move =
+      aside ? vnc_at_socket(i.dir + "/vnc") : vnc_at(beside.vnc_host, beside.vnc_port);
+  std::shared_ptr<Client> client = co_await monitor(i);
+  co_await client->execute(move.command, std::move(move.arguments));
 }
 
 Task<> QmpHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {

@@ -46,6 +46,13 @@ std::vector<std::string> strings(const Json& list) {
   return out;
 }
 
+Json to_json(const std::vector<Afterwards>& commands) {
+  Json out = Json::array();
+  for (const Afterwards& one : commands)
+    out.push_back({{"command", one.command}, {"arguments", one.arguments}});
+  return out;
+}
+
 Json to_json(const Instance& i) {
   return {{"version", kVersion},
           {"name", i.name},
@@ -60,7 +67,14 @@ Json to_json(const Instance& i) {
           {"transient", i.transient},
           {"same_kernel", i.same_kernel},
           {"xml", i.xml},
-          {"monitors", i.monitors}};
+          {"monitors", i.monitors},
+          {"directory", i.directory},
+          {"pid_file", i.pid_file},
+          {"adopted", i.adopted},
+          {"cannot", i.cannot},
+          {"here_only", i.here_only},
+          {"renames", i.renames},
+          {"afterwards", to_json(i.afterwards)}};
 }
 
 std::optional<Instance> instance_from(const std::string& dir) {
@@ -87,6 +101,20 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.same_kernel = flag_at(*json, "same_kernel");
   i.xml = text_at(*json, "xml");
   i.monitors = strings(at(*json, "monitors"));
+  i.directory = text_at(*json, "directory", "/");
+  i.pid_file = text_at(*json, "pid_file");
+  i.adopted = flag_at(*json, "adopted");
+  i.cannot = strings(at(*json, "cannot"));
+  i.here_only = strings(at(*json, "here_only"));
+  const Json& afterwards = at(*json, "afterwards");
+  if (afterwards.is_array())
+    for (const Json& one : afterwards)
+      i.afterwards.push_back({text_at(one, "command"), at(one, "arguments")});
+  const Json& renames = at(*json, "renames");
+  if (renames.is_array())
+    for (const Json& pair : renames)
+      if (const auto names = strings(pair); names.size() == 2)
+        i.renames.emplace_back(names[0], names[1]);
   return i;
 }
 

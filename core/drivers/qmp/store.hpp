@@ -14,6 +14,7 @@
 
 #include "core/base/config.hpp"
 #include "core/base/uri.hpp"
+#include "core/drivers/qmp/conflicts.hpp"
 #include "core/drivers/qmp/definition.hpp"
 #include "core/drivers/qmp/process.hpp"
 
@@ -52,6 +53,14 @@ struct Instance {
   bool same_kernel = false;  ///< it came in from this machine: both sides end with it
   std::string xml;           ///< of the running guest
   std::vector<std::string> monitors;  ///< paths of sockets
+  std::string directory = "/";        ///< its relative paths begin there
+  std::string pid_file;               ///< that others look into; kept by us. Empty: none
+  /// Sockets under a temporary name while another process has the real one; see SideBySide.
+  std::vector<std::pair<std::string, std::string>> renames;
+  std::vector<Afterwards> afterwards;  ///< for when that one is gone, or has stepped aside
+  bool adopted = false;                ///< someone else started it
+  std::vector<std::string> cannot;     ///< what another process would not have: why it must stay
+  std::vector<std::string> here_only;  ///< what a process on another host would not have
 
   std::string lock_of(std::size_t monitor) const { return dir + "/lock" + std::to_string(monitor); }
 };

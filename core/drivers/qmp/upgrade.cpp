@@ -129,30 +129,7 @@ Task<> Upgrade::take_over_names() {
   // Not asked to quit: it would unlink the sockets that are renamed to its paths here.
   co_await host_.end(old_);
   host_.store().forget_migration(new_.migration);
-  std::vector<std::string> troubles;
-  for (const auto& [temporary, real] : new_.beside.renames)
-    if (std::rename(temporary.c_str(), real.c_str()) != 0)
-      troubles.push_back(io_error("cannot rename to", real, errno).message);
-  if (!new_.beside.vnc_port.empty()) {
-    Json address = {
-        {"type", "inet"}, {"host", new_.beside.vnc_host}, {"port", new_.beside.vnc_port}};
-    Json where = {{"type", "vnc"}, {"addresses", Json::array({std::move(address)})}};
-    const auto listening =
-        co_await settle(new_.client->execute("display-update", std::move(where)));
-    if (!listening) troubles.push_back(listening.error().message);
-  }
-  for (Afterwards& one : new_.beside.afterwards) {
-    const std::string what = one.command + " " + one.arguments.dump();
-    const auto answer =
-        co_await settle(new_.client->execute(one.command, std::move(one.arguments)));
-    // A command for people fails with words, which are its answer.
-    const bool words =
-        answer && answer->is_string() && !trimmed(answer->get<std::string>()).empty();
-    if (!answer || (words && what.find("gdbserver") == std::string::npos))
-      troubles.push_back(
-          fmt::format("{}: {}", what,
-                      answer ? escaped_lines(answer->get<std::string>()) : answer.error().message));
-  }
+  std::vector<std::string> troubles = co_await host_.take_names(new_.instance);
   if (!new_.beside.pid_file.empty())
     write_atomically(new_.beside.pid_file, fmt::format("{}\n", new_.instance.process.pid),
                      Outlives::program);

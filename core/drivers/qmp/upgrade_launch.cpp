@@ -18,6 +18,9 @@ Task<> Upgrade::inspect() {
   if (old_.stage == Stage::incoming || (old_.stage == Stage::handed_over && !was_running_))
     throw Error(ErrorId::invalid_state, "this copy of the guest is not one that can be moved")
         .advise("`vmferry cleanup` settles what an interrupted command has left.");
+  if (!old_.cannot.empty())
+    throw Error(ErrorId::blocked,
+                "another process could not be this guest: " + joined(old_.cannot, "; "));
   const Json info = co_await old_client_->execute("query-migrate");
   const Json& blockers = at(info, "blocked-reasons");
   if (blockers.is_array() && !blockers.empty())
@@ -58,6 +61,11 @@ NewProcess Upgrade::process_for(Candidate& candidate, const std::string& suffix,
   p.stage = Stage::incoming;
   p.migration = candidate.migration;
   p.transient = old_.transient;
+  p.directory = old_.directory;
+  p.pid_file = old_.pid_file;
+  p.renames = beside.renames;
+  p.afterwards = beside.afterwards;
+  if (!beside.vnc_port.empty()) p.afterwards.push_back(vnc_at(beside.vnc_host, beside.vnc_port));
   p.same_kernel = true;
   p.memory = std::move(memory.memory);
   p.shared_ram = memory.bytes;

@@ -1,96 +1,22 @@
 #!/usr/bin/python3
 """vmferry on bare QEMU: two state directories are two hosts. Needs qemu-system-x86_64 and nasm.
 
-Usage: run.py [--vmferry PATH] [--demo]. No root, no libvirt. --demo shows the commands as they run.
+Usage: run.py [--vmferry PATH] [--demo] [NAME...]. No root, no libvirt; tests that need root are left
+out without it. --demo shows the commands as they run. Tests are here and in test_*.py; a NAME is a
+part of a test's.
 """
 import argparse
-import json
+import importlib
 import os
 import re
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE))
 
-import guest  # noqa: E402
-
-
-class World:
-    """Two hosts, and the guests on them."""
-
-    def __init__(self, vmferry, show):
-        self.vmferry, self.show = vmferry, show
-        self.dir = Path(tempfile.mkdtemp(prefix="vmf-"))
-        self.a, self.b = (f"qmp:///session?dir={self.dir}/{name}" for name in "ab")
-
-    def run(self, host, *args, status=0):
-        if self.show:
-            print("\n$ vmferry -c", host.replace(str(self.dir), "DIR"), *args)
-        done = subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
-                              timeout=60)
-        if self.show:
-            print((done.stdout + done.stderr).rstrip().replace(str(self.dir), "DIR"))
-        assert done.returncode == status, (args, done)
-        return done.stdout + done.stderr
-
-    def start(self, name, extra="", dirty=0):
-        image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
-        line = (f"qemu-system-x86_64 -M pc -accel tcg -m 32M -display none -nodefaults "
-                f"-no-user-config -kernel {image} -serial chardev:s "
-                f"-chardev file,id=s,path={self.dir}/{name}.serial,append=on {extra}")
-        (self.dir / f"{name}.argv").write_text(line)
-        self.run(self.a, "define", "--argv", f"{self.dir}/{name}.argv", "--name", name)
-        self.run(self.a, "start", name)
-        self.wait_counts(name, 5)
-
-    def counts(self, name):
-        path = self.dir / f"{name}.serial"
-        raw = guest.counter_bytes(path.read_bytes()) if path.exists() else b""
-        return guest.join_counts([raw]) if b"\n" in raw else ([], [])
-
-    def wait_counts(self, name, more):
-        """Waits for that many further ticks, and checks that none is missing or came twice."""
-        begin, end = len(self.counts(name)[0]), time.monotonic() + 20
-        while time.monotonic() < end:
-            counts, problems = self.counts(name)
-            assert not problems, problems
-            if len(counts) >= begin + more:
-                return counts[-1]
-            time.sleep(0.05)
-        raise AssertionError(f"{name} does not count")
-
-    def states(self, host):
-        return {d["name"]: d["state"]
-                for d in json.loads(self.quiet(host, "--output", "json", "list", "--all"))}
-
-    def quiet(self, host, *args):
-        return subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
-                              check=True, timeout=60).stdout
-
-    def processes(self):
-        """Of QEMUs with a file in our directory, and running."""
-        found = []
-        for proc in Path("/proc").glob("[0-9]*"):
-            try:
-                if str(self.dir).encode() in (proc / "cmdline").read_bytes() and \
-                        b"qemu-system" in (proc / "cmdline").read_bytes().split(b"\0")[0]:
-                    found.append(int(proc.name))
-            except OSError:
-                continue
-        return found
-
-    def close(self):
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.dir, ignore_errors=True)
+from world import ROOT, World  # noqa: E402
 
 
 def test_moves_there_and_back(w):
@@ -188,19 +114,32 @@ def attempt(function, options):
         world.close()
 
 
+def tests():
+    """Of this file and its neighbours; a function says needs_root = True of itself."""
+    found = {n: f for n, f in globals().items() if re.match("test_", n)}
+    for path in sorted(HERE.glob("test_*.py")):
+        module = importlib.import_module(path.stem)
+        found |= {n: f for n, f in vars(module).items()
+                  if re.match("test_", n) and callable(f)}
+    return {n: f for n, f in found.items()
+            if os.geteuid() == 0 or not getattr(f, "needs_root", False)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vmferry", default=str(ROOT / "build/release/vmferry"))
     parser.add_argument("--demo", action="store_true")
+    parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     if options.demo:
         return 0 if attempt(demo, options) else 1
     passed = failed = 0
-    for name, function in list(globals().items()):
-        if re.match("test_", name):
-            good = attempt(function, options)
-            print("ok    " if good else "FAILED", name)
-            passed, failed = passed + good, failed + (not good)
+    for name, function in tests().items():
+        if options.names and not any(part in name for part in options.names):
+            continue
+        good = attempt(function, options)
+        print("ok    " if good else "FAILED", name, flush=True)
+        passed, failed = passed + good, failed + (not good)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

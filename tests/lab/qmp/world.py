@@ -1,0 +1,102 @@
+"""Two hosts that are two state directories, and guests on them."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE.parent))
+
+import guest  # noqa: E402
+
+
+class World:
+    """Two hosts, and the guests on them."""
+
+    def __init__(self, vmferry, show):
+        self.vmferry, self.show = vmferry, show
+        self.started = []
+        self.dir = Path(tempfile.mkdtemp(prefix="vmf-"))
+        self.a, self.b = (f"qmp:///session?dir={self.dir}/{name}" for name in "ab")
+
+    def run(self, host, *args, status=0):
+        if self.show:
+            print("\n$ vmferry -c", host.replace(str(self.dir), "DIR"), *args)
+        done = subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
+                              timeout=60)
+        if self.show:
+            print((done.stdout + done.stderr).rstrip().replace(str(self.dir), "DIR"))
+        assert done.returncode == status, (args, done)
+        return done.stdout + done.stderr
+
+    def start(self, name, extra="", dirty=0):
+        image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
+        line = (f"qemu-system-x86_64 -M pc -accel tcg -m 32M -display none -nodefaults "
+                f"-no-user-config -kernel {image} -serial chardev:s "
+                f"-chardev file,id=s,path={self.dir}/{name}.serial,append=on {extra}")
+        (self.dir / f"{name}.argv").write_text(line)
+        self.run(self.a, "define", "--argv", f"{self.dir}/{name}.argv", "--name", name)
+        self.run(self.a, "start", name)
+        self.wait_counts(name, 5)
+
+    def counts(self, name):
+        path = self.dir / f"{name}.serial"
+        raw = guest.counter_bytes(path.read_bytes()) if path.exists() else b""
+        return guest.join_counts([raw]) if b"\n" in raw else ([], [])
+
+    def wait_counts(self, name, more):
+        """Waits for that many further ticks, and checks that none is missing or came twice."""
+        begin, end = len(self.counts(name)[0]), time.monotonic() + 20
+        while time.monotonic() < end:
+            counts, problems = self.counts(name)
+            assert not problems, problems
+            if len(counts) >= begin + more:
+                return counts[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"{name} does not count")
+
+    def states(self, host):
+        return {d["name"]: d["state"]
+                for d in json.loads(self.quiet(host, "--output", "json", "list", "--all"))}
+
+    def quiet(self, host, *args):
+        return subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
+                              check=True, timeout=60).stdout
+
+    def processes(self):
+        """Of QEMUs with a file in our directory, and running."""
+        found = []
+        for proc in Path("/proc").glob("[0-9]*"):
+            try:
+                if str(self.dir).encode() in (proc / "cmdline").read_bytes() and \
+                        b"qemu-system" in (proc / "cmdline").read_bytes().split(b"\0")[0]:
+                    found.append(int(proc.name))
+            except OSError:
+                continue
+        return found
+
+    def foreign(self, name, extra=(), dirty=0, **options):
+        """A QEMU that vmferry did not start; its monitor is DIR/NAME.qmp."""
+        image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
+        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-m", "32M", "-display", "none",
+                "-nodefaults", "-no-user-config", "-name", name, "-kernel", str(image),
+                "-serial", "chardev:s", "-chardev",
+                f"file,id=s,path={self.dir}/{name}.serial,append=on",
+                "-qmp", f"unix:{name}.qmp,server,nowait", *extra]
+        process = subprocess.Popen(argv, cwd=self.dir, **options)
+        self.started.append(process)
+        self.wait_counts(name, 5)
+        return process
+
+    def close(self):
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        for process in self.started:
+            process.wait(timeout=10)
+        shutil.rmtree(self.dir, ignore_errors=True)
