@@ -139,6 +139,33 @@ std::optional<std::string_view> closest(std::string_view word,
   return best;
 }
 
+std::size_t columns(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string wrap(std::string_view text, std::size_t most, std::size_t indent) {
+  std::string out;
+  std::size_t used = 0;
+  while (!text.empty()) {
+    const auto end = text.find_first_of(" \n");
+    const std::string_view word = text.substr(0, end);
+    const std::size_t width = columns(word);
+    if (used != 0 && used + 1 + width > most) {
+      out += "\n" + std::string(indent, ' ');
+      used = 0;
+    } else if (used != 0) {
+      out += ' ';
+      ++used;
+    }
+    out += word;
+    used += width;
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return out;
+}
+
 std::string shell_quoted(std::string_view text) {
   const bool plain = !text.empty() && std::ranges::all_of(text, plain_in_shell);
   return plain ? std::string(text) : shell_single_quoted(text);

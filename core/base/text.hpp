@@ -41,6 +41,13 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 std::optional<std::string_view> closest(std::string_view word,
                                         std::span<const std::string_view> candidates);
 
+/// Code points: columns on a terminal, good enough for names and prose.
+std::size_t columns(std::string_view text);
+
+/// Breaks text at spaces so that no line is longer than `columns`, its indent not counted; lines
+/// after the first begin with `indent` spaces. A word is never cut.
+std::string wrap(std::string_view text, std::size_t columns, std::size_t indent);
+
 /// `text` as one word of a POSIX shell, whatever it holds; plain words stay as they are.
 std::string shell_quoted(std::string_view text);
 /// As above, but quoted always.

@@ -42,6 +42,8 @@ struct UriRule {
   std::int32_t scheme_code = 0;   ///< another scheme
   std::int32_t form_code = 0;     ///< no scheme, no host, or a part too many
   bool bare = false;              ///< no user, path, query or fragment
+  bool form_first = false;        ///< the daemon looks at the form before the scheme
+  bool slashes = false;           ///< tcp:HOST without slashes is another thing there
   std::string_view note = {};     ///< for people
 };
 
@@ -53,6 +55,7 @@ struct Habits {
   bool removes_source = false;   ///< the source's copy goes whatever the flags say
   bool keeps_there = false;      ///< persistent there whatever the flags say
   bool offline_ignored = false;  ///< --offline means nothing for an active guest: it moves
+  bool moves_stopped = false;    ///< a stopped guest goes through perform too, without --offline
 };
 
 struct DriverRules {
@@ -70,6 +73,7 @@ struct DriverRules {
   std::string_view protocols = {};       ///< for people
   std::string_view default_ports = {};   ///< where data goes when no port was said
   std::string_view inactive = {};        ///< not empty: why a stopped guest cannot be moved
+  std::string_view paused = {};          ///< not empty: why a paused guest cannot be moved
   std::string_view no_memory_path = {};  ///< not empty: how data travels, when not to a URI
 };
 

@@ -10,7 +10,7 @@ constexpr std::string_view kTool =
 constexpr std::string_view kVcenter = "vCenter does it by its own means";
 
 constexpr auto kOpenvzAccepted =
-    std::to_array<Opt>({Opt::live, Opt::migrate_uri, Opt::destination_name, Opt::destination_xml});
+    std::to_array<Opt>({Opt::live, Opt::migrate_uri, Opt::destination_xml});
 constexpr auto kOpenvzRules = std::to_array<Rule>({
     refuse(Opt::live, kOperationInvalid, "the container is not running", When::stopped),
     inherent_unsent(Opt::persist_dest, "a container that arrives is registered there"),
@@ -20,18 +20,23 @@ constexpr auto kOpenvzRules = std::to_array<Rule>({
     refuse(Opt::tunnelled, kInvalidArg, "vzmigrate goes over its own ssh connection"),
     refuse(Opt::paused, kInvalidArg, "vzmigrate always lets the container go on"),
     refuse(Opt::offline, kInvalidArg, "this driver moves running containers only"),
+    refuse(Opt::destination_name, kOperationFailed,
+           "the container arrives with its old name, and the driver then misses the new one"),
     refuse(Opt::bandwidth, kArgumentUnsupported, "vzmigrate cannot limit its speed"),
     refuse(Opt::tls, kInvalidArg, "vzmigrate goes over ssh, which is encrypted already"),
     refuse(Opt::timeout_postcopy, 0, "there is no post-copy"),
     refuse(Opt::timeout_abort, 0, "this driver cannot abort a migration"),
 });
 
-constexpr auto kEsxAccepted = std::to_array<Opt>({Opt::live, Opt::paused, Opt::migrate_uri});
+constexpr auto kEsxAccepted = std::to_array<Opt>({Opt::migrate_uri});
 constexpr auto kEsxRules = std::to_array<Rule>({
+    inherent(Opt::live, "vMotion moves a running guest live, a stopped one as it is"),
+    refuse(Opt::paused, 0, "the driver takes the flag and forgets it: the guest stays as it is"),
     inherent(Opt::persist_dest, "vCenter registers the guest on the destination"),
     inherent(Opt::undefine_source, "vCenter unregisters it at the source"),
-    refuse(Opt::destination_name, kOperationInvalid, "vMotion does not rename"),
-    refuse(Opt::bandwidth, 0, "vMotion's speed cannot be limited from here"),
+    refuse(Opt::destination_name, kInvalidArg, "vMotion does not rename"),
+    refuse(Opt::bandwidth, 0,
+           "vMotion's speed cannot be limited from here, and the driver does not say so"),
 });
 
 }  // namespace
@@ -52,6 +57,7 @@ constinit const DriverRules openvz{
     .protocols = "v3 with parameters",
     .default_ports = "ssh",
     .inactive = "this driver moves running containers only",
+    .paused = "this driver moves running containers only",
 };
 
 constinit const DriverRules esx{

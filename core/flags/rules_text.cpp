@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+
+#include "core/base/text.hpp"
 
 namespace vmferry {
 
@@ -21,7 +24,7 @@ std::string_view word(const Ruling& says) {
     case Stance::inherent:
       return "always";
     case Stance::harmless:
-      return "no effect";
+      return "(yes)";
     case Stance::refused:
       return says.unknown ? "unknown" : "-";
   }
@@ -72,51 +75,100 @@ std::string reason_lines(const DriverRules& rules, Opt option, std::uint64_t rel
 
 }  // namespace
 
-std::string rules_overview() {
-  std::string out = fmt::format("{:<33}", "option");
+namespace {
+
+constexpr std::size_t kNameWidth = 33;  // of --copy-storage-synchronous-writes, with its dashes
+constexpr std::size_t kCellWidth = 13;  // "always/(yes)", and a space
+
+void end_line(std::string& text) {
+  text.erase(text.find_last_not_of(' ') + 1);
+  text += '\n';
+}
+
+/// "label:   text", the text wrapped under itself.
+std::string labelled(std::string_view label, std::string_view text, std::size_t columns) {
+  static constexpr std::size_t at = 15;
+  return fmt::format("{:<15}{}\n", fmt::format("{}:", label), wrap(text, columns - at, at));
+}
+
+/// An option's line in a driver's table: the reason beside it where there is room, else below.
+std::string option_line(std::string_view option, std::string_view cell, std::string_view reason,
+                        std::size_t columns) {
+  const std::size_t at = 2 + kNameWidth + 1 + kCellWidth;
+  std::string out = fmt::format("  {:<33} {:<13}", option, cell);
+  if (columns >= at + 40) {
+    out += wrap(reason, columns - at, at);
+  } else if (!reason.empty()) {
+    end_line(out);
+    out += fmt::format("      {}", wrap(reason, columns - 6, 6));
+  }
+  end_line(out);
+  return out;
+}
+
+}  // namespace
+
+std::string rules_overview(std::size_t columns) {
+  std::string out = fmt::format("{:<34}", "option");
   std::vector<const DriverRules*> shown;
+  const auto cell = [](const DriverRules& r, std::string_view text) {
+    return fmt::format("{:<{}}", text, std::max<std::size_t>(r.name.size(), 6) + 1);
+  };
   for (const DriverRules* r : all_rules()) {
     if (!r->cannot.empty() || r->name == "test") continue;
     shown.push_back(r);
-    out += fmt::format("{:<10}", r->name);
+    out += cell(*r, r->name);
   }
-  out.erase(out.find_last_not_of(' ') + 1);
-  out += '\n';
+  end_line(out);
   for (const OptRow& r : opt_rows()) {
     if (!is_flag(r.id)) continue;
-    out += fmt::format("{:<33}", option_text(r.id));
-    for (const DriverRules* rules : shown)
-      out += fmt::format("{:<10}", word(ruling(*rules, r.id, true, 0)));
-    out.erase(out.find_last_not_of(' ') + 1);
-    out += '\n';
+    out += fmt::format("{:<34}", option_text(r.id));
+    for (const DriverRules* rules : shown) out += cell(*rules, word(ruling(*rules, r.id, true, 0)));
+    end_line(out);
   }
-  out +=
-      "\nOf a running guest: yes: as you like; must: demanded, filled in unless --strict; always:\n"
-      "done anyway; no effect: accepted; -: refused. `vmferry rules DRIVER` gives stopped guests,\n"
-      "parameters and reasons; `vmferry rules --explain OPTION` one option.\nDrivers:";
-  for (const DriverRules* r : all_rules()) out += fmt::format(" {}", r->name);
-  return out + "\n";
+  const std::string legend =
+      "Of a running guest. yes: as you like; must: demanded, and filled in unless --strict; "
+      "always: "
+      "done anyway; (yes): accepted, and changes nothing for the guest; -: refused. `vmferry rules "
+      "DRIVER` tells of "
+      "stopped guests, parameters and reasons; `vmferry rules --explain OPTION` of one option.";
+  out += "\n" + wrap(legend, columns, 0) + "\n";
+  std::string names = "Drivers:";
+  for (const DriverRules* r : all_rules()) names += fmt::format(" {}", r->name);
+  return out + wrap(names, columns, 9) + "\n";
 }
 
-std::string rules_text(const DriverRules& rules, std::uint64_t release) {
-  std::string out = fmt::format("{}: {}\n\n{}\n\n", rules.name, rules.title, rules.about);
-  if (release != 0) out += fmt::format("release:       libvirt {}\n", version_text(release));
-  if (!rules.cannot.empty()) return out + fmt::format("cannot migrate: {}\n", rules.cannot);
-  out += fmt::format("protocols:     {}\nmigration URI: {}\ndata ports:    {}\n", rules.protocols,
-                     rules.uri.note, rules.default_ports);
-  if (!rules.inactive.empty()) out += fmt::format("stopped guest: {}\n", rules.inactive);
-  OptGroup group = OptGroup::checks;
+std::string rules_text(const DriverRules& rules, std::uint64_t release, std::size_t columns) {
+  std::string out = wrap(fmt::format("{}: {}", rules.name, rules.title), columns, 2) + "\n\n" +
+                    wrap(rules.about, columns, 0) + "\n\n";
+  const auto line = [&](std::string_view label, std::string_view text) {
+    if (!text.empty()) out += labelled(label, text, columns);
+  };
+  if (release != 0) line("release", fmt::format("libvirt {}", version_text(release)));
+  if (!rules.cannot.empty()) {
+    line("cannot migrate", rules.cannot);
+    return out;
+  }
+  line("protocols", rules.protocols);
+  line("migration URI", rules.uri.note);
+  line("data ports", rules.default_ports);
+  line("stopped guest", rules.inactive);
+  line("paused guest", rules.paused);
+  out += "\n" +
+         wrap(
+             "yes: as you like; must: demanded, and filled in unless --strict; always: done "
+             "anyway; (yes): accepted, and changes nothing for the guest; -: refused. Two words: "
+             "of a running and of "
+             "a stopped guest.",
+             columns, 0) +
+         "\n";
   for (int g = 0; g < kOptGroups; ++g) {
-    group = static_cast<OptGroup>(g);
-    out += fmt::format("\n{} (running/stopped guest):\n", title(group));
-    for (const OptRow& r : opt_rows()) {
-      if (r.group != group || !on_the_wire(r)) continue;
-      const std::string reason = reason_lines(rules, r.id, release);
-      std::string line =
-          fmt::format("  {:<33} {:<14} {}", option_text(r.id), cell(rules, r.id, release), reason);
-      line.erase(line.find_last_not_of(' ') + 1);
-      out += line + '\n';
-    }
+    const auto group = static_cast<OptGroup>(g);
+    out += fmt::format("\n{}:\n", title(group));
+    for (const OptRow& r : opt_rows())
+      if (r.group == group && on_the_wire(r))
+        out += option_line(option_text(r.id), cell(rules, r.id, release),
+                           reason_lines(rules, r.id, release), columns);
   }
   return out;
 }
@@ -141,10 +193,11 @@ Json rules_json(const DriverRules& rules, std::uint64_t release) {
   return out;
 }
 
-std::string option_rules_text(Opt option) {
+std::string option_rules_text(Opt option, std::size_t columns) {
   const OptRow& r = row(option);
   std::string out = fmt::format("--{}{}{}: {}\n", r.three_valued ? "[no-]" : "", r.option,
                                 r.metavar.empty() ? "" : fmt::format(" {}", r.metavar), r.help);
+  out = wrap(out.substr(0, out.size() - 1), columns, 2) + "\n";
   if (!r.name.empty())
     out += fmt::format("{}, since libvirt {}", name_of(r), version_text(r.since));
   if (const auto flag = flag_of(option)) out += fmt::format(", {:#x}", FlagSet{*flag}.bits());
@@ -152,17 +205,17 @@ std::string option_rules_text(Opt option) {
   bool first = true;
   for (const Relation& rel : relations()) {
     if (!concerns(rel, option)) continue;
-    if (first) out += "\nwith any driver it\n";
+    if (first) out += "\nWith any driver it\n";
     first = false;
-    out += fmt::format("  {}\n", relation_text(rel, option));
+    out += fmt::format("  {}\n", wrap(relation_text(rel, option), columns - 2, 4));
   }
   if (!on_the_wire(r)) return out;
-  out += "\ndrivers (running/stopped guest):\n";
+  out += "\nDrivers (running/stopped guest):\n";
+  static constexpr std::size_t at = 2 + 8 + 1 + kCellWidth;
   for (const DriverRules* rules : all_rules()) {
-    std::string line = fmt::format("  {:<8} {:<14} {}", rules->name, cell(*rules, option, 0),
-                                   reason_lines(*rules, option, 0));
-    line.erase(line.find_last_not_of(' ') + 1);
-    out += line + '\n';
+    out += fmt::format("  {:<8} {:<13}{}", rules->name, cell(*rules, option, 0),
+                       wrap(reason_lines(*rules, option, 0), columns - at, at));
+    end_line(out);
   }
   return out;
 }

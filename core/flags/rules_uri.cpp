@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
 #include "core/flags/rules.hpp"
@@ -29,6 +31,8 @@ std::vector<std::pair<std::int32_t, std::string>> faults(const UriRule& rule,
   if (!among(rule.schemes, uri.scheme))
     out.emplace_back(rule.scheme_code,
                      fmt::format("{} does not take the scheme '{}'", driver, uri.scheme));
+  else if (rule.slashes && !given.text.starts_with(uri.scheme + "://"))
+    out.emplace_back(rule.form_code, fmt::format("it must begin with {}://", uri.scheme));
   if (uri.scheme == "unix") {
     if (!uri.path.starts_with('/'))
       out.emplace_back(rule.form_code, "a unix socket needs an absolute path");
@@ -38,6 +42,8 @@ std::vector<std::pair<std::int32_t, std::string>> faults(const UriRule& rule,
   if (rule.bare)
     for (const std::string_view part : surplus(given))
       out.emplace_back(rule.form_code, fmt::format("it must not have {}", part));
+  if (rule.form_first && out.size() > 1 && out.front().first == rule.scheme_code)
+    std::rotate(out.begin(), out.begin() + 1, out.end());
   return out;
 }
 

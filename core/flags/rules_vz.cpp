@@ -14,11 +14,15 @@ constexpr std::string_view kOwnDisks =
     "the hypervisor itself copies disks that are not shared, and only those";
 
 constexpr auto kRules = std::to_array<Rule>({
-    inherent(Opt::live, "a running guest always moves live"),
+    inherent(Opt::live, "a running guest always moves live", When::running),
+    harmless(Opt::live, "a stopped guest moves as it is", When::stopped),
+    harmless(Opt::paused, "a stopped guest arrives stopped", When::stopped),
     inherent(Opt::persist_dest, "a guest that arrives is registered there"),
     inherent(Opt::undefine_source, "a guest that moved is unregistered at the source"),
     inherent(Opt::non_shared_inc, kOwnDisks),
-    inherent_unsent(Opt::compressed, "memory is always sent compressed"),
+    inherent_unsent(Opt::compressed, "memory is always sent compressed", When::running),
+    refuse(Opt::compressed, kInvalidArg, "a stopped guest has no memory to compress",
+           When::stopped),
     refuse(Opt::tunnelled, kInvalidArg, "the hypervisors speak to each other directly"),
     refuse(Opt::non_shared_disk, kInvalidArg, kOwnDisks),
     refuse(Opt::non_shared_synchronous_writes, kInvalidArg, kOwnDisks),
@@ -108,8 +112,9 @@ constinit const DriverRules vz{
             .scheme_code = kArgumentUnsupported,
             .form_code = kInvalidArg,
             .bare = true,
+            .form_first = true,
             .note = "vzmigr://HOST[:PORT]"},
-    .habits = {.removes_source = true, .keeps_there = true},
+    .habits = {.removes_source = true, .keeps_there = true, .moves_stopped = true},
     .protocols = "v3 with parameters; peer-to-peer",
     .default_ports = "the dispatcher's port",
 };
@@ -128,6 +133,7 @@ constinit const DriverRules vz_2015{
             .scheme_code = kArgumentUnsupported,
             .form_code = kInvalidArg,
             .bare = true,
+            .form_first = true,
             .note = "tcp://HOST[:PORT] and nothing else"},
     .habits = {.removes_source = true, .keeps_there = true, .offline_ignored = true},
     .protocols = "v3 with parameters",

@@ -60,9 +60,12 @@ constinit const DriverRules xen{
     .accepted = kAccepted,
     .rules = kRules,
     .otherwise = "libxl takes no such parameter",
+    // Whatever does not begin with tcp:// is put behind it, and then is no host that can be
+    // listened on (libxlDomainMigrationDstPrepare).
     .uri = {.schemes = "tcp",
-            .scheme_code = kArgumentUnsupported,
+            .scheme_code = kOperationFailed,
             .form_code = kInvalidArg,
+            .slashes = true,
             .note = "tcp://HOST[:PORT]"},
     .habits = {.live = true, .keep = true},
     .protocols = "v3 with parameters; peer-to-peer, tunnelled",

@@ -207,7 +207,7 @@ Task<Sighting> wait_for_destination(Run& run) {
 }
 
 bool arrived(const Run& run, const Sighting& seen) {
-  if (run.plan.flags.has(Flag::offline)) return seen.seen == Seen::inactive || seen.active();
+  if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
   if (seen.seen == Seen::running) return true;
   return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
 }
@@ -327,7 +327,7 @@ namespace {
 void judge_arrival(Run& run) {
   const Sighting& here = run.report.source;
   const Sighting& there = run.report.destination;
-  const bool offline = run.plan.flags.has(Flag::offline);
+  const bool offline = run.moves_stopped();
   const bool two = here.seen == Seen::running && there.seen == Seen::running;
   if (two) {
     Error told(ErrorId::undecided, "the guest runs on BOTH hosts");
@@ -345,6 +345,7 @@ void judge_arrival(Run& run) {
     run.report.where = Whereabouts::destination;
   }
   if (run.report.error || (here.known() && !here.active())) return;
+  if (offline && run.was_active) return;  // a copy of its definition: the guest itself stays
   if (run.plan.kind == Kind::managed || here.active()) {
     Error told(ErrorId::leftover,
                fmt::format("the guest moved, but the source's copy is {}", describe(here)));
@@ -362,7 +363,8 @@ Task<Sighting> glance_and_count(Run& run) {
     Sighting seen = co_await run.glance(run.destination);
     co_return seen;
   }
-  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true);
+  // Kept: `domjobinfo --completed` shall still find them.
+  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true, true);
   auto [seen, stats] = co_await both(run.glance(run.destination), settle(std::move(asked)));
   if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
   co_return seen;

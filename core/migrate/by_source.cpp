@@ -78,7 +78,7 @@ void judge(Run& run, Error failure) {
                                "the guest moved, but a paused copy is left on "
                                "the source")
                              .at(Side::source);
-  } else if (run.plan.flags.has(Flag::offline) && here.seen == Seen::inactive) {
+  } else if (run.moves_stopped() && here.seen == Seen::inactive) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
   } else {
@@ -105,6 +105,7 @@ Task<> run_by_source(Run& run) {
   const auto before = co_await settle(run.source.host->status(run.plan.domain));
   if (before) {
     run.was_active = before->active();
+    run.was_stopped = !run.was_active;
     run.was_running = before->runs();
   }
   run.enter(Phase::perform);

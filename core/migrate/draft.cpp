@@ -112,6 +112,10 @@ Result<Request> Draft::request() const {
     for (const Objection& o : std::span(wrong).subspan(1)) error.note(o.reason);
     return std::unexpected(std::move(error));
   }
+  return unchecked();
+}
+
+Request Draft::unchecked() const {
   Request request{.domain = domain, .source = source, .destination = destination};
   for (int i = 0; i < kFlagCount; ++i) request.flags[i] = chosen_.of[i];
   request.params = params_;

@@ -24,6 +24,8 @@ class Draft {
   std::vector<Objection> objections() const;
   /// Errors: usage, with every objection (the first is the message, the others are notes).
   Result<Request> request() const;
+  /// The request whatever objections() there are, for those who show them with all the others.
+  Request unchecked() const;
 
  private:
   Chosen chosen_;

@@ -61,18 +61,24 @@ std::string code_name(std::int32_t code) {
   }
 }
 
-void add_row(std::string& out, std::string_view label, std::string_view text) {
-  out += fmt::format("{:<13}{}\n", label, text);
+constexpr std::size_t kLabel = 13;
+
+/// `text` after `first`, its lines wrapped under its beginning.
+std::string hanging(std::string_view first, std::string_view text, std::size_t columns) {
+  const std::size_t room = columns == std::string::npos ? columns : columns - first.size();
+  return fmt::format("{}{}\n", first, wrap(text, room, first.size()));
 }
 
-std::string objections_text(const Resolution& r) {
+std::string objections_text(const Resolution& r, std::size_t columns) {
   std::string out;
   for (const Objection& o : r.objections) {
-    out += fmt::format("  - {}\n", o.reason);
-    if (!o.remedy.empty()) out += fmt::format("      {}\n", o.remedy);
+    out += hanging("  - ", o.reason, columns);
+    if (!o.remedy.empty()) out += hanging("      ", o.remedy, columns);
     if (o.code != 0)
-      out += fmt::format("      (libvirt would refuse with {} {}; rule: {})\n", o.code,
-                         code_name(o.code), o.rule);
+      out += hanging("      ",
+                     fmt::format("(libvirt would refuse with {} {}; rule: {})", o.code,
+                                 code_name(o.code), o.rule),
+                     columns);
   }
   return out;
 }
@@ -130,39 +136,43 @@ std::string_view protocol_text(Protocol protocol) {
   return names[static_cast<std::size_t>(protocol)];
 }
 
-std::string plan_text(const Resolution& r) {
+std::string plan_text(const Resolution& r, std::size_t columns) {
   const Plan& plan = r.plan;
   std::string out;
-  add_row(out, "domain",
+  const auto add_row = [&](std::string_view label, std::string_view text) {
+    out += hanging(fmt::format("{:<{}}", label, kLabel), text, columns);
+  };
+  add_row("domain",
           fmt::format("{} ({})", escaped(plan.domain.name, 255), to_string(plan.domain.uuid)));
-  add_row(out, "from", escaped(plan.source_uri, 512));
-  add_row(out, "to", escaped(plan.destination_uri, 512));
-  add_row(out, "rules", r.rules);
-  add_row(out, "asked", asked_text(r.asked));
+  add_row("from", escaped(plan.source_uri, 512));
+  add_row("to", escaped(plan.destination_uri, 512));
+  add_row("rules", r.rules);
+  add_row("asked", asked_text(r.asked));
   std::string_view label = "filled in";
   for (const Filled& f : r.filled) {
-    add_row(out, label,
+    add_row(label,
             fmt::format("{} ({}: {}{})", f.text, f.rule, f.reason, f.sent ? "" : "; not sent"));
     label = "";
   }
-  add_row(out, "flags", fmt::format("{:#x} {}", plan.flags.bits(), flags_text(plan.flags)));
-  add_row(out, "parameters", params_text(plan.params));
-  add_row(out, "kind",
+  add_row("flags", fmt::format("{:#x} {}", plan.flags.bits(), flags_text(plan.flags)));
+  add_row("parameters", params_text(plan.params));
+  add_row("kind",
           fmt::format("{}, protocol {}", kind_text(plan.kind), protocol_text(plan.protocol)));
   label = "phases";
   for (const Step& s : r.steps) {
-    add_row(out, label, fmt::format("{:<8} {:<12} {}", s.phase, name(s.side), s.what));
+    out += hanging(fmt::format("{:<{}}{:<8} {:<12} ", label, kLabel, s.phase, name(s.side)), s.what,
+                   columns);
     label = "";
   }
-  add_row(out, "data", r.data.text);
-  for (const std::string& note : r.notes) add_row(out, "note", note);
+  add_row("data", r.data.text);
+  for (const std::string& note : r.notes) add_row("note", note);
   if (r.allowed()) {
-    out += r.end_state + "\n";
+    out += hanging("", r.end_state, columns);
     return out;
   }
   out += fmt::format("refused, {} objection{}:\n", r.objections.size(),
                      r.objections.size() == 1 ? "" : "s");
-  return out + objections_text(r);
+  return out + objections_text(r, columns);
 }
 
 json objection_json(const Objection& o) {

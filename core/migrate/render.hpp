@@ -10,8 +10,8 @@ namespace vmferry {
 /// One value of a typed parameter as text: numbers plain, texts escaped, XML as its size.
 std::string value_text(const TypedParam& param);
 
-/// Lines for people, with a newline at the end; at most about 100 columns.
-std::string plan_text(const Resolution& resolution);
+/// Lines for people, with a newline at the end; wrapped to `columns`, or not at all.
+std::string plan_text(const Resolution& resolution, std::size_t columns = std::string::npos);
 nlohmann::ordered_json plan_json(const Resolution& resolution);
 nlohmann::ordered_json objection_json(const Objection& objection);
 /// "managed", "peer-to-peer", "direct"; "v3 with parameters", …

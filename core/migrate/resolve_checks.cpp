@@ -26,8 +26,15 @@ bool stays_at_source(Opt o) {
 
 }  // namespace
 
+// A host newer than we are may have learnt it: who trusts it goes by what it answers.
+bool Resolver::cannot() const {
+  const HostFeatures& f = source_.features;
+  const bool any = f.v1 || f.v2 || f.v3 || f.v3_params;
+  return !rules_.cannot.empty() && !(out_.asked.trust_host && any);
+}
+
 void Resolver::check_hosts() {
-  if (!rules_.cannot.empty()) {
+  if (cannot()) {
     object(Source::driver, {}, kNoSupport, std::string(rules_.cannot),
            "See `vmferry rules` for drivers that migrate.");
     return;
@@ -71,7 +78,7 @@ void Resolver::check_relations_now() {
 }
 
 void Resolver::check_driver() {
-  if (!rules_.cannot.empty()) return;
+  if (cannot()) return;
   for (const OptRow& r : opt_rows()) {
     check_release(r);
     if (!out_.asked.trust_host) check_option(r);
@@ -80,6 +87,11 @@ void Resolver::check_driver() {
     object(Source::driver, {}, kOperationInvalid,
            fmt::format("{} is not running: {}", escaped(domain_.ref.name, 255), rules_.inactive),
            "Start it first, or define its XML on the destination.");
+  if (domain_.status.state == DomainState::paused && !rules_.paused.empty() &&
+      !out_.asked.trust_host)
+    object(Source::driver, {}, kInternalError,
+           fmt::format("{} is paused: {}", escaped(domain_.ref.name, 255), rules_.paused),
+           "Resume it first.");
 }
 
 void Resolver::check_option(const OptRow& r) {
@@ -164,24 +176,28 @@ void Resolver::check_features() {
            fmt::format("Leave {} out.", option_text(option)))
         .side = side;
   };
-  if (yes(Opt::offline) && rules_.cannot.empty() &&
-      ruling(rules_, Opt::offline, active_, 0).stance != Stance::refused) {
+  // What the driver refuses anyway needs no second reason.
+  const auto open = [&](Opt option) {
+    const bool refused = ruling(rules_, option, active_, 0).stance == Stance::refused;
+    return yes(option) && !cannot() && (out_.asked.trust_host || !refused);
+  };
+  if (open(Opt::offline)) {
     if (!s.offline) lacks(Opt::offline, kArgumentUnsupported, Side::source, "move definitions");
     if (know_destination && !d.offline)
       lacks(Opt::offline, kArgumentUnsupported, Side::destination, "take definitions");
   }
-  if (yes(Opt::change_protection) && !s.change_protection)
+  if (open(Opt::change_protection) && !s.change_protection)
     lacks(Opt::change_protection, kArgumentUnsupported, Side::source, "protect the guest");
-  if (yes(Opt::peer2peer) && !s.p2p)
+  if (open(Opt::peer2peer) && !s.p2p)
     lacks(Opt::peer2peer, kArgumentUnsupported, Side::source, "migrate peer-to-peer");
-  if (yes(Opt::peer2peer) && know_destination && !d.p2p)
+  if (open(Opt::peer2peer) && know_destination && !d.p2p)
     lacks(Opt::peer2peer, kOperationFailed, Side::destination, "migrate peer-to-peer");
-  if (yes(Opt::direct) && !s.direct)
+  if (open(Opt::direct) && !s.direct)
     lacks(Opt::direct, kArgumentUnsupported, Side::source, "migrate directly");
 }
 
 void Resolver::check_protocol() {
-  if (!rules_.cannot.empty()) return;
+  if (cannot()) return;
   const HostFeatures& s = source_.features;
   // Unmanaged: the source alone is asked (virDomainMigrateUnmanaged).
   const bool managed = out_.plan.kind == Kind::managed;

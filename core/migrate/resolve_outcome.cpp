@@ -39,6 +39,7 @@ void Resolver::describe_steps() {
     out_.steps.push_back({std::string(phase), side, std::move(what)});
   };
   const bool data = !only_definition();
+  const bool stopped = data && !active_;
   const Protocol p = out_.plan.protocol;
   if (out_.plan.kind == Kind::peer_to_peer) {
     step("perform", Side::source,
@@ -53,20 +54,28 @@ void Resolver::describe_steps() {
     step("begin", Side::source,
          out_.plan.change_protection ? "describe the guest, and protect it from changes"
                                      : "describe the guest");
+  const bool gone = rules_.habits.removes_source;  // with perform already
+  const bool paused = yes(Opt::paused) || domain_.status.state == DomainState::paused;
+  step("prepare", Side::destination,
+       stopped ? "make ready for the guest"
+       : data  ? "make an incoming guest and listen for its memory"
+               : "take the definition");
   if (data)
-    step("prepare", Side::destination, "make an incoming guest and listen for its memory");
-  else
-    step("prepare", Side::destination, "take the definition");
-  if (data) step("perform", Side::source, "send the memory");
+    step("perform", Side::source,
+         fmt::format("{}{}", stopped ? "hand the guest over" : "send the memory",
+                     gone ? ", and remove the guest here" : ""));
   step("finish", Side::destination,
-       !data              ? "keep the definition"
-       : yes(Opt::paused) ? "leave the guest paused there"
-                          : "run the guest there");
+       stopped  ? "take the guest in, shut off"
+       : !data  ? "keep the definition"
+       : paused ? "leave the guest paused there"
+                : "run the guest there");
   if (p >= Protocol::v3)
     step("confirm", Side::source,
-         yes(Opt::undefine_source) ? "end the guest there and remove its definition"
-         : data                    ? "end the guest there"
-                                   : "release the guest");
+         gone && data                           ? "nothing is left to do"
+         : yes(Opt::undefine_source) && active_ ? "end the guest there and remove its definition"
+         : yes(Opt::undefine_source) || gone    ? "remove its definition there"
+         : data                                 ? "end the guest there"
+                                                : "release the guest");
 }
 
 namespace {
@@ -84,7 +93,9 @@ void Resolver::describe_data() {
   d.from = source_name();
   d.to = destination_name();
   if (!has_data()) {
-    d.text = "no memory moves";
+    d.text = only_definition() ? "no memory moves"
+                               : "no memory moves; disks that are not shared are copied by the "
+                                 "hypervisors themselves";
     return;
   }
   using P = DataPath::Protection;
@@ -168,7 +179,7 @@ void Resolver::add_notes() {
   auto& notes = out_.notes;
   const std::string b = destination_name();
   if (is_bare_host(out_.asked.destination))
-    notes.push_back(fmt::format("{} means {}: the source's kind of host, there",
+    notes.push_back(fmt::format("{} means {}: the source's kind of URI, on that host",
                                 escaped(out_.asked.destination, 255),
                                 escaped(destination_.uri, 512)));
   const bool removed = rules_.habits.removes_source || yes(Opt::undefine_source);

@@ -20,6 +20,7 @@ class Resolver {
   void fill_uri();
   void fill_protection();
   // resolve_checks.cpp
+  bool cannot() const;  ///< this driver has no migration at all
   void check_hosts();
   void check_relations_now();
   void check_driver();
@@ -45,6 +46,7 @@ class Resolver {
   bool only_definition() const {
     return yes(Opt::offline) && !(active_ && rules_.habits.offline_ignored);
   }
+  /// Memory is sent.
   bool has_data() const { return active_ && !only_definition(); }
   std::string source_name() const;
   std::string destination_name() const;

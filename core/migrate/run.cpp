@@ -23,8 +23,10 @@ std::string describe(const Sighting& s) {
     case Seen::absent:
       return "not there";
     default:
-      return fmt::format("{} ({})", state_text(s.status.state), reason_text(s.status));
+      break;
   }
+  const std::string_view state = state_text(s.status.state), why = reason_text(s.status);
+  return why == "unknown" ? std::string(state) : fmt::format("{} ({})", state, why);
 }
 
 void Run::mark(Phase phase) {
@@ -41,6 +43,7 @@ void Run::enter(Phase phase) {
 
 void Run::found(const DomainStatus& status) {
   was_active = status.active();
+  was_stopped = !was_active;
   was_running = status.runs();
   if (status.state == DomainState::paused && !plan.flags.has(Flag::postcopy_resume))
     plan.flags.add(Flag::paused);

@@ -27,6 +27,9 @@ class Run {
   void found(const DomainStatus& status);
   bool was_running = false;  ///< when the migration began
   bool was_active = false;
+  bool was_stopped = false;  ///< seen to be inactive; both are false when it could not be seen
+  /// Nothing runs afterwards: a definition moves, or a guest that is shut off.
+  bool moves_stopped() const { return plan.flags.has(Flag::offline) || was_stopped; }
   bool suspended_by_us = false;  ///< --timeout-suspend
   bool postcopy = false;         ///< the switch to post-copy happened
   std::string abort_why;         ///< why the copy was aborted, if it was

@@ -17,6 +17,7 @@ namespace vmferry::sim {
 using MigrationId = std::array<std::byte, 16>;
 inline constexpr std::uint8_t kDataVersion = 3;  ///< 1: pages; 2: also compressed; 3: post-copy
 inline constexpr std::size_t kCookieText = 60000;
+inline constexpr std::string_view kStoppedGuest = "stopped";  ///< text of a begun cookie
 
 struct CookieBody {
   enum class Kind : std::uint8_t { begun = 1, prepared = 2, performed = 3, finished = 4 };

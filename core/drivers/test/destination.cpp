@@ -62,14 +62,14 @@ std::shared_ptr<Guest> TestHost::make_incoming(const PhaseCall& call,
 
 Task<Prepared> TestHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   check_open();
-  const bool offline = call.flags.has(Flag::offline);
   // Here the parameter carries the guest itself, for every driver; what the user may say of it was
   // checked at begin.
   PhaseCall said = call;
   said.params.remove("destination_xml");
-  check_rules(said, !offline);
   CookieBody begun{CookieBody::Kind::begun, 1, 1, 0, world_->new_id(), {}};
   if (!cookie.empty()) begun = value_or_throw(decode_cookie(cookie, CookieBody::Kind::begun));
+  const bool offline = call.flags.has(Flag::offline) || begun.text == kStoppedGuest;
+  check_rules(said, !offline);
   auto agreed = agree(begun, host_.spec.lowest, host_.spec.highest);
   if (!agreed) throw refusal(ErrorId::unsupported, 84, agreed.error().message);
   if (host_.record.contains(begun.id))
@@ -108,6 +108,8 @@ Task<Prepared> TestHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     in->uri = *listening;
     world_->emit_lifecycle(host_, *made, kEventStarted, kStartedMigrated);
     prepared.uri = in->uri;
+  } else if (host_.rules->habits.moves_stopped) {
+    prepared.uri = in->uri = listen_for(call, made);
   }
   prepared.cookie = encode(
       {CookieBody::Kind::prepared, host_.spec.lowest, host_.spec.highest, *agreed, in->id, {}});
@@ -119,6 +121,7 @@ void TestHost::end_incoming(const std::shared_ptr<Guest>& guest) {
   if (guest->active()) {
     world_->stop(host_, *guest, kShutoffFailed, kStoppedFailed);
   } else {
+    if (in) world_->unlisten(in->uri);
     guest->in.reset();
     world_->forget(host_, *guest);
   }
@@ -126,7 +129,8 @@ void TestHost::end_incoming(const std::shared_ptr<Guest>& guest) {
 }
 
 void TestHost::persist(Guest& guest, const PhaseCall& call, const std::string& xml) {
-  if (!call.flags.has(Flag::persist_dest) && !call.flags.has(Flag::offline)) return;
+  const bool keeps = guest.in->offline || host_.rules->habits.keeps_there;
+  if (!call.flags.has(Flag::persist_dest) && !keeps) return;
   const auto* given = call.params.get<std::string>("persistent_xml");
   const std::string text = given ? *given : xml;
   const bool fresh = !std::exchange(guest.persistent, true);

@@ -88,7 +88,8 @@ Task<std::unique_ptr<Host>> TestDriver::open(std::string text) {
     for (const auto& [known, state] : world->hosts()) names.push_back(known);
     throw Error(ErrorId::connect_failed,
                 fmt::format("there is no simulated host '{}'; there are: {}", escaped(name, 64),
-                            joined(names, ", ")));
+                            joined(names, ", ")))
+        .advise("Name one of these, or describe hosts of your own: test:///PATH.xml?host=NAME.");
   }
   follow(*host, uri);
   co_return world->connect(name, text);

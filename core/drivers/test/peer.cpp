@@ -51,7 +51,9 @@ Task<Cookie> TestHost::perform_p2p(const PhaseCall& given, const std::string& dc
   TestHost here(world_, host_, uri_);
   const auto world = world_;
   PhaseCall call = given;
-  call.flags.add(Flag::change_protection);
+  // As the daemons do it among themselves, where they know of it.
+  if (ruling(*host_.rules, Opt::change_protection, true, 0).stance == Stance::accepted)
+    call.flags.add(Flag::change_protection);
   auto opened = co_await settle(open_peer(world, dconnuri));
   if (!opened) throw Error(opened.error()).at(Side::destination);
   Host& there = **opened;

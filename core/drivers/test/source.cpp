@@ -44,6 +44,8 @@ Task<Begun> TestHost::begin(const PhaseCall& call) {
   const auto found = guest(call.domain);
   check_no_job(*found);
   check_rules(call, found->active());
+  if (found->status.state == DomainState::paused && !host_.rules->paused.empty())
+    throw refusal(ErrorId::remote, 1, std::string(host_.rules->paused));
   check_source(*found, call);
   Begun begun;
   begun.xml = print_guest(found->spec, found->name, -1);
@@ -55,6 +57,7 @@ Task<Begun> TestHost::begin(const PhaseCall& call) {
   }
   CookieBody cookie{
       CookieBody::Kind::begun, host_.spec.lowest, host_.spec.highest, 0, world_->new_id(), {}};
+  if (!found->active()) cookie.text = kStoppedGuest;
   if (found->active() && !call.flags.has(Flag::offline) && call.flags.has(Flag::change_protection))
     take_job(*found, call)->id = cookie.id;
   begun.cookie = encode(cookie);
@@ -72,6 +75,21 @@ void TestHost::give_up(Guest& guest, const std::shared_ptr<OutJob>& job) {
     world_->run(host_, guest, kRunningMigrationCanceled, kResumedMigrated);
 }
 
+// A guest that is shut off has nothing to send; that the destination is there is enough.
+Task<Cookie> TestHost::perform_stopped(const PhaseCall& call, const CookieBody& prepared) {
+  const auto* uri = call.params.get<std::string>("migrate_uri");
+  const auto [host, incoming] =
+      uri ? world_->listener(*uri) : std::pair<HostState*, std::shared_ptr<Guest>>();
+  if (!incoming || !incoming->in || !world_->link().up)
+    throw refusal(
+        ErrorId::remote, 9,
+        fmt::format("unable to connect to {}: connection refused", uri ? *uri : "nowhere"));
+  incoming->in->loaded = true;
+  const Micros way = 2 * world_->link().latency;
+  co_await world_->clock().sleep(way);
+  co_return encode({CookieBody::Kind::performed, 1, 1, prepared.chosen, prepared.id, {}});
+}
+
 Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
                                std::optional<std::string> dconnuri) {
   if (dconnuri) {
@@ -79,11 +97,16 @@ Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
     Task<Cookie> driven = perform_p2p(call, *dconnuri);
     co_return co_await std::move(driven);
   }
-  const auto found = active_guest(call.domain);
+  const bool any_state = host_.rules->habits.moves_stopped;
+  const auto found = any_state ? guest(call.domain) : active_guest(call.domain);
   CookieBody prepared{CookieBody::Kind::prepared, 1, 1, 1, {}, {}};
   if (!cookie.empty()) prepared = value_or_throw(decode_cookie(cookie, CookieBody::Kind::prepared));
   if (prepared.chosen < host_.spec.lowest || prepared.chosen > host_.spec.highest)
     throw refusal(ErrorId::unsupported, 84, "the destination chose a version that is not ours");
+  if (!found->active()) {
+    Task<Cookie> handing = perform_stopped(call, prepared);
+    co_return co_await std::move(handing);
+  }
   const auto job = take_job(*found, call);
   if (!cookie.empty()) job->id = prepared.id;
   job->phase = JobPhase::performing;
@@ -110,13 +133,17 @@ Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
   co_return encode(performed);
 }
 
+bool TestHost::removes(const PhaseCall& call) const {
+  return call.flags.has(Flag::undefine_source) || host_.rules->habits.removes_source;
+}
+
 void TestHost::end_source(const std::shared_ptr<Guest>& guest, const PhaseCall& call) {
   const auto job = guest->out;
   if (job) {
     if (job->figures.stopped == Micros::zero()) job->figures.stopped = world_->now();
     job->figures.ended = world_->now();
   }
-  if (call.flags.has(Flag::undefine_source) && guest->persistent) {
+  if (removes(call) && guest->persistent) {
     guest->persistent = false;
     world_->emit_lifecycle(host_, *guest, kEventUndefined, 0);
   }
@@ -134,8 +161,9 @@ void TestHost::end_source(const std::shared_ptr<Guest>& guest, const PhaseCall& 
 
 Task<> TestHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {
   const auto found = guest(call.domain);
-  if (call.flags.has(Flag::offline)) {
-    const bool ends = verdict == Verdict::completed && call.flags.has(Flag::undefine_source);
+  const bool stopped = !found->active() && host_.rules->habits.moves_stopped;
+  if (stopped || call.flags.has(Flag::offline)) {
+    const bool ends = verdict == Verdict::completed && removes(call);
     if (ends && found->persistent) {
       found->persistent = false;
       world_->emit_lifecycle(host_, *found, kEventUndefined, 0);

@@ -77,10 +77,12 @@ class TestHost final : public Host {
   std::string listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest);
   std::shared_ptr<OutJob> take_job(Guest& guest, const PhaseCall& call);
   void give_up(Guest& guest, const std::shared_ptr<OutJob>& job);
+  bool removes(const PhaseCall& call) const;  ///< the definition at the end
   void end_source(const std::shared_ptr<Guest>& guest, const PhaseCall& call);
   void persist(Guest& guest, const PhaseCall& call, const std::string& xml);
   Task<> run_postcopy(std::shared_ptr<Guest> guest);
   void end_incoming(const std::shared_ptr<Guest>& guest);
+  Task<Cookie> perform_stopped(const PhaseCall& call, const CookieBody& prepared);
   Task<Cookie> perform_p2p(const PhaseCall& call, const std::string& dconnuri);
 
   std::shared_ptr<World> world_;

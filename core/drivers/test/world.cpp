@@ -179,7 +179,7 @@ void World::connection_closed(HostState& host, std::uint64_t connection) {
       if (guest->active())
         stop(host, *guest, kShutoffFailed, kStoppedFailed);
       else
-        guest->in.reset(), forget(host, *guest);
+        unlisten(guest->in->uri), guest->in.reset(), forget(host, *guest);
     }
     // libvirt forgets the job, and leaves a guest that perform has stopped as it is: nobody here
     // knows whether the destination runs it.
@@ -199,7 +199,7 @@ void World::crash_daemon(const std::string& name) {
       if (guest->active())
         stop(host, *guest, kShutoffFailed, kStoppedFailed);
       else
-        guest->in.reset(), forget(host, *guest);
+        unlisten(guest->in->uri), guest->in.reset(), forget(host, *guest);
       continue;
     }
     if (!guest->out) continue;

@@ -50,10 +50,10 @@ TEST_CASE("rules: every driver x flag x state") {
       {"test", "AAAAAAAAAAHAAAAAAAAAA", "RAAAAAAAAADAAAAAAAAAA"},
       {"qmp", "ARRAAARRARHAAARRRARRA", "RRRAAARRARDAAARRRARRA"},
       {"xen", "AAAAAARRARRRRRRRRRRRR", "RAAAAARRARRRRRRRRRRRR"},
-      {"vz", "IARIIARIRRRiRRRRRRRRR", "IARIIARIRRRiRRRRRRRRR"},
+      {"vz", "IARIIARIRRRiRRRRRRRRR", "HARIIHRIRRRRRRRRRRRRR"},
       {"vz-2015", "DRRDRARRRRHDRRRRRRRRR", "RRRDRRRRRRDRRRRRRRRRR"},
       {"openvz", "ARRiiRiRRRRRRRRRRRRRR", "RRRiiRiRRRRRRRRRRRRRR"},
-      {"esx", "ARRIIARRRRRRRRRRRRRRR", "ARRIIARRRRRRRRRRRRRRR"},
+      {"esx", "IRRIIRRRRRRRRRRRRRRRR", "IRRIIRRRRRRRRRRRRRRRR"},
       {"ch", "RRRRRRRRRRRRRRRRRRRRR", "RRRRRRRRRRRRRRRRRRRRR"},
       {"other", "RRRRRRRRRRRRRRRRRRRRR", "RRRRRRRRRRRRRRRRRRRRR"},
   };
@@ -66,19 +66,62 @@ TEST_CASE("rules: every driver x flag x state") {
   }
 }
 
-TEST_CASE("rules: every driver x parameter") {
+TEST_CASE("rules: every driver x parameter x state") {
   struct Row {
     const char *driver, *says;
   };
   const Row rows[] = {
       //          UNXPBBBGLDDPUCmmmxzzAAPT
-      {"qemu", "AAAAAAAAAAAAAAAAAAAAAAAA"},   {"xen", "AAARRRRRRRRRRRRRRRRRRRRR"},
+      {"qemu", "AAAAAAAAAAAAAAAAAAAAAAAA"},   {"test", "AAAAAAAAAAAAAAAAAAAAAAAA"},
+      {"qmp", "AAAAARRRARRRRARRRAAAAAAR"},    {"xen", "AAARRRRRRRRRRRRRRRRRRRRR"},
       {"vz", "AARRRRRRRRRRRRRRRRRRRRRR"},     {"vz-2015", "ARRRRRRRRRRRRRRRRRRRRRRR"},
-      {"openvz", "AAARRRRRRRRRRRRRRRRRRRRR"}, {"ch", "RRRRRRRRRRRRRRRRRRRRRRRR"},
+      {"openvz", "ARARRRRRRRRRRRRRRRRRRRRR"}, {"esx", "ARRRRRRRRRRRRRRRRRRRRRRR"},
+      {"ch", "RRRRRRRRRRRRRRRRRRRRRRRR"},     {"other", "RRRRRRRRRRRRRRRRRRRRRRRR"},
   };
   for (const Row& r : rows) {
     CAPTURE(r.driver);
     CHECK(params_of(*find_rules(r.driver), true) == r.says);
+    CHECK(params_of(*find_rules(r.driver), false) == r.says);
+  }
+}
+
+TEST_CASE("rules: guests that a driver cannot move in their state") {
+  struct Row {
+    const char* driver;
+    bool stopped, paused;
+  };
+  const Row rows[] = {{"qemu", true, true}, {"qmp", true, true},      {"test", true, true},
+                      {"xen", false, true}, {"vz", true, true},       {"vz-2015", true, true},
+                      {"esx", true, true},  {"openvz", false, false}, {"ch", true, true}};
+  for (const Row& r : rows) {
+    CAPTURE(r.driver);
+    CHECK(find_rules(r.driver)->inactive.empty() == r.stopped);
+    CHECK(find_rules(r.driver)->paused.empty() == r.paused);
+  }
+}
+
+TEST_CASE("rules: codes of libvirt's vz, openvz and esx drivers, as their sources have them") {
+  struct Row {
+    const char* driver;
+    Opt option;
+    std::int32_t code;
+  };
+  const Row rows[] = {
+      {"vz", Opt::unsafe, kInvalidArg},  // virCheckFlags
+      {"vz", Opt::destination_xml, kOperationUnsupported},
+      {"vz", Opt::bandwidth, kOperationUnsupported},
+      {"vz", Opt::graphics_uri, kArgumentUnsupported},  // virTypedParamsValidate
+      {"openvz", Opt::paused, kInvalidArg},
+      {"openvz", Opt::bandwidth, kArgumentUnsupported},
+      {"openvz", Opt::destination_name, kOperationFailed},  // Finish misses the new name
+      {"esx", Opt::destination_name, kInvalidArg},
+  };
+  for (const Row& r : rows) {
+    CAPTURE(r.driver);
+    CAPTURE(row(r.option).option);
+    const Ruling says = ruling(*find_rules(r.driver), r.option, true, 0);
+    CHECK(says.stance == Stance::refused);
+    CHECK(says.code == r.code);
   }
 }
 
@@ -152,9 +195,11 @@ TEST_CASE("rules: migration URIs") {
       {"qemu", "tcp://host2:70000", 1, kInvalidArg},
       {"qemu", "tcp://[fe80::1", 1, kInvalidArg},
       {"xen", "tcp://host2", 0, 0},
-      {"xen", "unix:///x", 1, kArgumentUnsupported},
+      {"xen", "unix:///x", 1, kOperationFailed},
+      {"xen", "tcp:host2:1", 1, kInvalidArg},
       {"vz", "vzmigr://host2", 0, 0},
       {"vz", "tcp://host2", 1, kArgumentUnsupported},
+      {"vz", "tcp://me@host2/", 3, kInvalidArg},  // the form is looked at first there
       {"vz-2015", "tcp://host2", 0, 0},
       {"vz-2015", "tcp://host2:64000", 0, 0},
       {"vz-2015", "host2", 1, kInvalidArg},

@@ -161,6 +161,31 @@ TEST_CASE("resolve: against what is inherent or demanded is refused with the rea
   CHECK(reasons(v15).contains("--no-persistent is refused"));
 }
 
+TEST_CASE("resolve: a stopped guest of vz moves as it is, by all phases") {
+  const Resolution r =
+      resolve(request({}), host_of("vz", "h1"), host_of("vz", "h2"), guest(DomainState::shutoff));
+  CHECK(reasons(r) == "");
+  CHECK(r.plan.flags == FlagSet{});
+  REQUIRE(r.steps.size() == 5);
+  CHECK(r.steps[2].what == "hand the guest over, and remove the guest here");
+  CHECK(r.data.protection == DataPath::Protection::nothing_moves);
+  CHECK(r.end_state == "after this: web1 is shut off on h2, defined on h2, removed from h1");
+  for (const Filled& f : r.filled) CHECK(f.option != Opt::live);
+  const Resolution live = resolve(request({Opt::live}), host_of("vz", "h1"), host_of("vz", "h2"),
+                                  guest(DomainState::shutoff));
+  CHECK(live.allowed());  // the daemon takes the bit
+  CHECK(live.plan.flags == FlagSet{Flag::live});
+}
+
+TEST_CASE("resolve: openvz moves running containers only") {
+  const auto in = [](DomainState state) {
+    return resolve(request({}), host_of("OpenVZ", "h1"), host_of("OpenVZ", "h2"), guest(state));
+  };
+  CHECK(in(DomainState::running).allowed());
+  CHECK(in(DomainState::paused).objections.front().code == kInternalError);
+  CHECK(in(DomainState::shutoff).objections.front().code == kOperationInvalid);
+}
+
 TEST_CASE("resolve: vz-2015 by state") {
   const auto with = [](const Request& r, DomainState state) {
     HostView a = test_host("vz-2015", "h1"), b = test_host("vz-2015", "h2");
@@ -356,6 +381,33 @@ TEST_CASE("resolve: kinds of hosts that do not fit") {
       resolve(request({}), host_of("CH", "a"), host_of("CH", "b"), guest(DomainState::running));
   REQUIRE(ch.objections.size() == 1);
   CHECK(ch.objections.front().code == kNoSupport);
+}
+
+TEST_CASE("resolve: --trust-host skips the driver's table, not the common rules") {
+  Request r = request({Opt::auto_converge});
+  const auto on_xen = [&] {
+    return resolve(r, host_of("Xen", "a"), host_of("Xen", "b"), guest(DomainState::running));
+  };
+  CHECK_FALSE(on_xen().allowed());
+  r.trust_host = true;
+  CHECK(on_xen().allowed());
+  CHECK(on_xen().plan.flags.has(Flag::auto_converge));
+  const Resolution stopped =
+      resolve(r, qemu_host("a"), qemu_host("b"), guest(DomainState::shutoff));
+  CHECK(objects(stopped, Opt::auto_converge, 0));
+  // A driver that has learnt to migrate since: what the host answers counts.
+  const auto on_ch = [&] {
+    return resolve(r, host_of("CH", "a"), host_of("CH", "b"), guest(DomainState::running));
+  };
+  CHECK(on_ch().allowed());
+  r.trust_host = false;
+  CHECK_FALSE(on_ch().allowed());
+}
+
+TEST_CASE("resolve: what the driver refuses needs no second reason of the host's") {
+  const Resolution r = resolve(request({Opt::change_protection}), host_of("vz", "a"),
+                               host_of("vz", "b"), guest(DomainState::running));
+  CHECK(r.objections.size() == 1);
 }
 
 TEST_CASE("resolve: a bare host is the source's kind of URI there, over ssh") {
