@@ -33,15 +33,24 @@ std::string dotted(std::uint64_t v) {
   return fmt::format("{}.{}.{}", v / 1000000, v / 1000 % 1000, v % 1000);
 }
 
-Task<Exit> version(Context& context, None) {
+struct Version {
+  bool daemon = false;
+};
+constexpr Option kVersionOptions[] = {
+    option<&Version::daemon>({.name = "daemon", .help = "the daemon's version too"})};
+
+Task<Exit> version(Context& context, Version options) {
   const std::unique_ptr<Host> host = co_await connect(context);
   const HostIdentity identity = co_await host->identity();
   const std::string library = dotted(identity.library_version);
   const std::string hypervisor = dotted(identity.hypervisor_version);
-  const std::string text = fmt::format(
-      "vmferry: {}\nUsing API: {} {}\nRunning hypervisor: {} {}\nRunning against daemon: {}\n",
-      VMFERRY_VERSION, printable(identity.driver), library, printable(identity.driver), hypervisor,
-      library);
+  const std::string driver = printable(identity.driver);
+  std::string text =
+      fmt::format("vmferry: {}\nUsing API: {} {}\n", VMFERRY_VERSION, driver, library);
+  text += identity.hypervisor_version == 0
+              ? fmt::format("Cannot extract running {} hypervisor version\n", driver)
+              : fmt::format("Running hypervisor: {} {}\n", driver, hypervisor);
+  if (options.daemon) text += fmt::format("Running against daemon: {}\n", library);
   print_result(context, text,
                {{"vmferry", VMFERRY_VERSION},
                 {"driver", identity.driver},
@@ -67,11 +76,12 @@ extern constexpr Command kUri = command<None, uri>(
      .description = "Prints the URI by which the host calls itself, as seen on that host."});
 static_assert(well_formed(kUri));
 
-extern constexpr Command kVersion = command<None, version>(
+extern constexpr Command kVersion = command<Version, version>(
     {.name = "version",
      .group = "Hosts",
      .summary = "print the versions of host and hypervisor",
-     .description = "Prints vmferry's version, the daemon's and the hypervisor's."});
+     .description = "Prints vmferry's version, the host's libvirt and the hypervisor's.",
+     .options = kVersionOptions});
 static_assert(well_formed(kVersion));
 
 }  // namespace vmferry::cli

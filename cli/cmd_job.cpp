@@ -23,13 +23,15 @@ void number(Context& context, const DomainRef& domain, std::string_view field,
 
 struct Info {
   std::string domain;
-  bool completed = false, keep = false, raw = false;
+  bool completed = false, keep = false, any = false, raw = false;
 };
 constexpr Option kInfoDomain[] = {option<&Info::domain>(kDomain)};
 constexpr Option kInfoOptions[] = {
     option<&Info::completed>(
         {.name = "completed", .help = "of the job that completed last; reading forgets it"}),
     option<&Info::keep>({.name = "keep-completed", .help = "as --completed, and do not forget it"}),
+    option<&Info::any>(
+        {.name = "anystats", .help = "figures of any kind of job, also of a failed one"}),
     option<&Info::raw>({.name = "rawstats", .help = "every field by its name"}),
 };
 
@@ -41,7 +43,7 @@ Task<Exit> domjobinfo(Context& context, Info options) {
   Json json = {{"domain", domain.name}, {"type", job_type_text(stats.type)}};
   for (const TypedParam& p : stats.fields.items)
     std::visit([&](const auto& v) { json[p.field] = v; }, p.value);
-  print_result(context, options.raw ? raw_job_text(stats) : job_text(stats), json);
+  print_result(context, options.raw ? raw_job_text(stats) : job_text(stats, options.any), json);
   co_await host->close();
   co_return Exit::done;
 }

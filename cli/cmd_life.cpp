@@ -1,6 +1,7 @@
 // The life of a domain: define, undefine, start, suspend, resume, shutdown, destroy.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -8,6 +9,7 @@
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
+#include "core/base/text.hpp"
 #include "core/drivers/qmp/qmp.hpp"
 #include "core/xml/doc.hpp"
 
@@ -41,17 +43,61 @@ struct Resume {
   static constexpr std::string_view what = "resumed";
   static Task<> act(Host& host, const DomainRef& d) { return host.resume(d); }
 };
-struct Shutdown {
-  static constexpr std::string_view what = "is being shutdown";
-  static Task<> act(Host& host, const DomainRef& d) { return host.shutdown(d); }
-};
-
 template <class Action>
 Task<Exit> act(Context& context, Named options) {
   const std::unique_ptr<Host> host = co_await connect(context);
   const DomainRef domain = co_await host->find(options.domain);
   co_await Action::act(*host, domain);
   done(context, domain, Action::what);
+  co_await host->close();
+  co_return Exit::done;
+}
+
+// -- shutdown -----------------------------------------------------------------------------------
+
+struct Mode {
+  std::string_view word;
+  std::uint32_t bit;
+};
+constexpr Mode kModes[] = {{"acpi", kShutdownAcpi},
+                           {"agent", kShutdownAgent},
+                           {"initctl", kShutdownInitctl},
+                           {"signal", kShutdownSignal},
+                           {"paravirt", kShutdownParavirt}};
+
+Result<std::uint32_t> parse_modes(std::string_view text) {
+  std::uint32_t bits = 0;
+  for (const std::string_view word : split(text, ',')) {
+    const auto* const mode =
+        std::ranges::find_if(kModes, [&](const Mode& m) { return m.word == word; });
+    if (mode == std::end(kModes))
+      return fail(
+          ErrorId::usage,
+          fmt::format("--mode: '{}' is not acpi, agent, initctl, signal or paravirt", word));
+    bits |= mode->bit;
+  }
+  return bits;
+}
+
+struct Shutdown {
+  std::string domain, mode;
+  Result<> check() const {
+    const Result<std::uint32_t> bits = mode.empty() ? Result<std::uint32_t>(0) : parse_modes(mode);
+    return bits ? Result<>() : std::unexpected(bits.error());
+  }
+};
+constexpr Option kShutdownDomain[] = {option<&Shutdown::domain>(kActiveDomain)};
+constexpr Option kShutdownOptions[] = {option<&Shutdown::mode>(
+    {.name = "mode",
+     .metavar = "MODE,...",
+     .help = "how: acpi, agent, initctl, signal, paravirt; the host tries them in turn"})};
+
+Task<Exit> shutdown(Context& context, Shutdown o) {
+  const std::uint32_t modes = o.mode.empty() ? 0 : value_or_throw(parse_modes(o.mode));
+  const std::unique_ptr<Host> host = co_await connect(context);
+  const DomainRef domain = co_await host->find(o.domain);
+  co_await host->shutdown_by(domain, modes);
+  done(context, domain, "is being shutdown");
   co_await host->close();
   co_return Exit::done;
 }
@@ -76,6 +122,10 @@ constexpr Option kStartOptions[] = {
     option<&Start::force_boot>({.name = "force-boot", .help = "discard any managed save"}),
     option<&Start::reset_nvram>(
         {.name = "reset-nvram", .help = "make the NVRAM anew from its template"}),
+    refused("console", "", "vmferry has no console; use `virsh console` once it runs"),
+    refused("autodestroy", "",
+            "the guest would end with vmferry's connection, and so with this command"),
+    refused("pass-fds", "N,M,...", "vmferry hands no open files to a host"),
 };
 
 Task<Exit> start(Context& context, Start o) {
@@ -172,6 +222,8 @@ struct Undefine {
     return {};
   }
 };
+constexpr std::string_view kNoStorage =
+    "vmferry moves guests and never deletes their disks; use `virsh vol-delete`";
 constexpr Option kUndefineDomain[] = {option<&Undefine::domain>(kDomain)};
 constexpr Option kUndefineOptions[] = {
     option<&Undefine::managed_save>(
@@ -184,6 +236,10 @@ constexpr Option kUndefineOptions[] = {
     option<&Undefine::keep_nvram>({.name = "keep-nvram", .help = "keep its NVRAM file"}),
     option<&Undefine::tpm>({.name = "tpm", .help = "remove its TPM state as well"}),
     option<&Undefine::keep_tpm>({.name = "keep-tpm", .help = "keep its TPM state"}),
+    refused("storage", "VOLUMES", kNoStorage),
+    refused("remove-all-storage", "", kNoStorage),
+    refused("delete-storage-volume-snapshots", "", kNoStorage),
+    refused("wipe-storage", "", kNoStorage),
 };
 
 Task<Exit> undefine(Context& context, Undefine o) {
@@ -248,12 +304,13 @@ extern constexpr Command kResume = command<Named, act<Resume>>(
      .positionals = kNamedActive});
 static_assert(well_formed(kResume));
 
-extern constexpr Command kShutdown = command<Named, act<Shutdown>>(
+extern constexpr Command kShutdown = command<Shutdown, shutdown>(
     {.name = "shutdown",
      .group = "Domains",
      .summary = "ask the guest to shut down",
      .description = "Asks the guest to shut down, and does not wait until it has.",
-     .positionals = kNamedActive});
+     .positionals = kShutdownDomain,
+     .options = kShutdownOptions});
 static_assert(well_formed(kShutdown));
 
 extern constexpr Command kDestroy = command<Destroy, destroy>(

@@ -5,6 +5,7 @@
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
+#include "cli/xml_output.hpp"
 #include "core/migrate/abilities.hpp"
 
 namespace vmferry::cli {
@@ -12,37 +13,46 @@ namespace vmferry::cli {
 namespace {
 
 struct Caps {
-  bool migration = false, xml = false;
+  bool migration = false, xml = false, wrap = false;
+  std::string xpath;
   Result<> check() const {
     if (xml && !migration) return fail(ErrorId::usage, "--xml needs --migration");
-    return {};
+    if (migration && !xml && !xpath.empty())
+      return fail(ErrorId::usage, "--xpath with --migration needs --xml");
+    return XmlFilter{xpath, wrap}.check();
   }
 };
 constexpr Option kCapsOptions[] = {
     option<&Caps::migration>(
         {.name = "migration", .help = "only what it can do of migrations, as the host answers"}),
     option<&Caps::xml>({.name = "xml", .help = "with --migration: as XML, not as a table"}),
+    option<&Caps::xpath>(kXpath),
+    option<&Caps::wrap>(kWrap),
 };
 
 Task<Exit> capabilities(Context& context, Caps options) {
   const std::unique_ptr<Host> host = co_await connect(context);
-  const std::string text = co_await host->capabilities();
   if (!options.migration) {
-    print_document(context, "xml", text);
+    const std::string text = co_await host->capabilities();
+    print_xml(context, "xml", text, {options.xpath, options.wrap});
     co_await host->close();
     co_return Exit::done;
   }
   const HostFeatures features = co_await host->features();
   const HostIdentity identity = co_await host->identity();
   const HostView seen = view(identity, features, connection_uri(context));
-  print_result(context, options.xml ? abilities_xml(seen) : abilities_text(seen),
-               abilities_json(seen));
+  if (options.xml && !context.json())
+    print_xml(context, "xml", abilities_xml(seen), {options.xpath, options.wrap});
+  else
+    print_result(context, abilities_text(seen), abilities_json(seen));
   co_await host->close();
   co_return Exit::done;
 }
 
 struct DomCaps {
-  std::string virttype, emulator, arch, machine;
+  std::string virttype, emulator, arch, machine, xpath;
+  bool wrap = false;
+  Result<> check() const { return XmlFilter{xpath, wrap}.check(); }
 };
 constexpr Option kDomCapsOptions[] = {
     option<&DomCaps::virttype>(
@@ -52,6 +62,8 @@ constexpr Option kDomCapsOptions[] = {
     option<&DomCaps::arch>({.name = "arch", .metavar = "ARCH", .help = "x86_64, aarch64, …"}),
     option<&DomCaps::machine>(
         {.name = "machine", .metavar = "MACHINE", .help = "machine type, such as q35"}),
+    option<&DomCaps::xpath>(kXpath),
+    option<&DomCaps::wrap>(kWrap),
 };
 constexpr std::string_view kDomCapsLegacy[] = {"virttype", "emulatorbin", "arch", "machine"};
 
@@ -59,7 +71,7 @@ Task<Exit> domcapabilities(Context& context, DomCaps o) {
   const std::unique_ptr<Host> host = co_await connect(context);
   const std::string xml =
       co_await host->domain_capabilities(o.emulator, o.arch, o.machine, o.virttype);
-  print_document(context, "xml", xml);
+  print_xml(context, "xml", xml, {o.xpath, o.wrap});
   co_await host->close();
   co_return Exit::done;
 }
@@ -100,7 +112,9 @@ extern constexpr Command kCapabilities = command<Caps, capabilities>(
      .summary = "print what a host and its hypervisor can do",
      .description = "Prints the host's capabilities as XML. With --migration only those that "
                     "concern migrations, from what the host answers and its driver's rules.",
-     .examples = "vmferry capabilities --migration --output json # for programs",
+     .examples = "vmferry capabilities --migration # what it can do of migrations\n"
+                 "vmferry capabilities --migration --xml # the same, for programs\n"
+                 "vmferry capabilities --xpath //host/cpu # a part of the whole",
      .options = kCapsOptions});
 static_assert(well_formed(kCapabilities));
 

@@ -94,11 +94,13 @@ std::string_view job_type_text(JobType type) {
   return i < std::size(names) ? names[i] : "Unknown";
 }
 
-std::string job_text(const JobStats& stats) {
+std::string job_text(const JobStats& stats, bool any) {
   std::string out = fmt::format("{:<17} {:<12}\n", "Job type:", job_type_text(stats.type));
   if (stats.type == JobType::none) return out;
   if (stats.fields.has("operation"))
     out += fmt::format("{:<17} {:<12}\n", "Operation:", operation_text(stats.number("operation")));
+  const bool good = stats.type != JobType::failed && stats.type != JobType::cancelled;
+  if (!good && !any) return out;
   for (const Line& line : kLines) {
     // virsh shows a group of fields only when there is something to copy of its kind.
     const bool disk = line.field.starts_with("disk_") && stats.number("disk_total") == 0;
@@ -113,13 +115,13 @@ std::string job_text(const JobStats& stats) {
 }
 
 std::string raw_job_text(const JobStats& stats) {
-  std::string out = fmt::format("Job type:         {}\n\n", static_cast<int>(stats.type));
+  std::string out = fmt::format("Job type: {}\n\n", static_cast<int>(stats.type));
   for (const TypedParam& p : stats.fields.items) {
     const auto print = [&](const auto& v) {
       if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
-        out += fmt::format("- {}: {}\n", escaped(p.field), escaped(v));
+        out += fmt::format("{}: {}\n", escaped(p.field), escaped(v));
       else
-        out += fmt::format("- {}: {}\n", escaped(p.field), v);
+        out += fmt::format("{}: {}\n", escaped(p.field), v);
     };
     std::visit(print, p.value);
   }

@@ -122,6 +122,8 @@ Error Parser::unknown(std::string_view written) const {
 }
 
 Result<> Parser::take(const Option& option, std::string_view text, bool by_name) {
+  if (!option.refused.empty())
+    return fail(ErrorId::usage, fmt::format("--{}: {}", option.name, option.refused));
   if (!option.choices.empty() && !is_choice(option.choices, text))
     return fail(ErrorId::usage,
                 fmt::format("--{} is one of {}, not '{}'", option.name, option.choices, text));
@@ -137,8 +139,9 @@ Result<> Parser::take(const Option& option, std::string_view text, bool by_name)
                   fmt::format("{}{} is given twice", by_name ? "--" : "", option.name));
     for (const auto& [seen, value] : parsed_.values)
       if (seen == &option && value != text)
-        return fail(ErrorId::usage,
-                    fmt::format("--{0} and --no-{0} exclude each other", option.name));
+        return std::unexpected(
+            Error(ErrorId::usage, fmt::format("--{0} and --no-{0} exclude each other", option.name))
+                .advise("Leave one of them out."));
     return {};
   }
   parsed_.values.emplace_back(&option, text);
@@ -229,7 +232,9 @@ Result<> Parser::complete() const {
   if (parsed_.globals.help || parsed_.globals.version) return {};
   if (!parsed_.command)
     return std::unexpected(
-        Error(ErrorId::usage, "which command?").advise("`vmferry help` lists the commands."));
+        Error(ErrorId::usage,
+              "a command is missing, as in `vmferry list` or `vmferry migrate DOMAIN HOST`")
+            .advise("`vmferry help` lists the commands."));
   for (const Option& p : parsed_.command->positionals) {
     if (!p.required || given(p)) continue;
     std::string message = fmt::format("{} needs {}: {}", parsed_.command->name, p.metavar, p.help);
@@ -241,13 +246,14 @@ Result<> Parser::complete() const {
 }
 
 Result<Parsed> Parser::run() {
-  while (at_ < words_.size()) {
-    const Result<> taken = word(words_[at_++]);
-    if (!taken) return std::unexpected(taken.error());
-  }
-  const Result<> whole = complete();
-  if (!whole) return std::unexpected(whole.error());
-  return std::move(parsed_);
+  Result<> sound;
+  while (sound && at_ < words_.size()) sound = word(words_[at_++]);
+  if (sound) sound = complete();
+  if (sound) return std::move(parsed_);
+  Error error = std::move(sound).error();
+  if (error.remedy.empty() && error.id == ErrorId::usage && parsed_.command)
+    error.remedy = fmt::format("See `vmferry help {}`.", parsed_.command->name);
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ struct Option {
   bool repeatable = false;    ///< each occurrence adds a value; a positional takes all that follow
   bool three_valued = false;  ///< --x, --no-x, or neither
   bool hidden = false;        ///< accepted, not shown
-  std::uint32_t row = 0;      ///< for stores that serve a whole table
+  std::string_view refused = {};  ///< not empty: virsh has it, and why it is not taken here
+  std::uint32_t row = 0;          ///< for stores that serve a whole table
   Store store = nullptr;
 };
 
@@ -78,6 +79,7 @@ struct Command {
   /// Options that virsh also takes without their name, in this order, after the positionals.
   std::span<const std::string_view> legacy_positionals = {};
   bool hidden = false;
+  bool page = false;  ///< it has a manual page of its own
   /// It looks at Context::stop by itself. All others are cancelled when a stop is requested.
   bool handles_stop = false;
   /// Everything that can be said of the values without contacting anyone.
@@ -151,6 +153,20 @@ consteval Option option(Option o) {
   };
   if (std::is_same_v<typename M::Type, Choice>) o.three_valued = true;
   if (detail::kIsVector<typename M::Type>) o.repeatable = true;
+  return o;
+}
+
+/// An option of virsh's that is refused, with a clause that says why.
+consteval Option refused(std::string_view name, std::string_view metavar, std::string_view why) {
+  Option o;
+  o.name = name;
+  o.metavar = metavar;
+  o.help = why;
+  o.refused = why;
+  o.hidden = true;
+  o.store = [](void*, const Option& option, std::string_view) -> Result<> {
+    return fail(ErrorId::usage, std::string(option.refused));
+  };
   return o;
 }
 

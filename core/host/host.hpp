@@ -99,6 +99,30 @@ struct ListedDomain {
   DomainStatus status;
 };
 
+/// virConnectListAllDomainsFlags. Bits of one line are alternatives; each line that has a bit set
+/// must hold.
+namespace listing {
+inline constexpr std::uint32_t active = 1, inactive = 2,   //
+    persistent = 4, transient = 8,                         //
+    running = 16, paused = 32, shutoff = 64, other = 128,  //
+    managed_save = 256, no_managed_save = 512,             //
+    autostart = 1024, no_autostart = 2048,                 //
+    snapshot = 4096, no_snapshot = 8192,                   //
+    checkpoint = 16384, no_checkpoint = 32768;
+}  // namespace listing
+
+/// What is asked of a domain for people only. Empty: the host knows nothing of the kind.
+struct DomainExtras {
+  bool managed_save = false;
+  std::string security_model, security_doi, security_label;
+  bool enforcing = false;
+  std::vector<std::string> messages;  ///< "tainted: …", "deprecated configuration: …"
+};
+
+/// virDomainShutdownFlagValues: how the guest is asked to shut down; 0: as the host likes.
+inline constexpr std::uint32_t kShutdownAcpi = 1, kShutdownAgent = 2, kShutdownInitctl = 4,
+                               kShutdownSignal = 8, kShutdownParavirt = 16;
+
 /// Ends the subscription when destroyed.
 class Subscription {
  public:
@@ -131,6 +155,11 @@ class Host {
   /// By id (digits), UUID or name, in this order, as virsh does. Errors: no_domain.
   virtual Task<DomainRef> find(std::string name_id_or_uuid) = 0;
   virtual Task<std::vector<ListedDomain>> list(bool active, bool inactive) = 0;
+  /// By bits of namespace listing. A host that does not say otherwise has no managed saves,
+  /// snapshots or checkpoints. Errors: unsupported for bits that are not known.
+  virtual Task<std::vector<ListedDomain>> list_matching(std::uint32_t flags);
+  virtual Task<bool> has_managed_save(const DomainRef& domain);
+  virtual Task<DomainExtras> extras(const DomainRef& domain);
   virtual Task<DomainStatus> status(const DomainRef& domain) = 0;  ///< Errors: no_domain
   virtual Task<DomainInfo> info(const DomainRef& domain) = 0;
   virtual Task<bool> is_persistent(const DomainRef& domain) = 0;
@@ -143,6 +172,8 @@ class Host {
   virtual Task<> suspend(const DomainRef& domain) = 0;
   virtual Task<> resume(const DomainRef& domain) = 0;
   virtual Task<> shutdown(const DomainRef& domain) = 0;
+  /// By some of kShutdownAcpi and so on. Errors: unsupported where the host has no choice.
+  virtual Task<> shutdown_by(const DomainRef& domain, std::uint32_t modes);
   virtual Task<> destroy(const DomainRef& domain, std::uint32_t flags) = 0;
 
   // -- jobs -------------------------------------------------------------------------------------

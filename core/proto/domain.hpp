@@ -4,9 +4,6 @@
 
 namespace vmferry::proto {
 
-/// virConnectListAllDomainsFlags, as far as used
-inline constexpr std::uint32_t kListActive = 1, kListInactive = 2;
-
 struct ListAllDomainsRet {
   xdr::List<Domain, kListMax> domains;
   std::uint32_t ret = 0;  ///< how many there are
@@ -37,6 +34,19 @@ struct AutostartArgs {
   Domain dom;
   bool autostart = false;
   static auto fields(auto& s) { return std::tie(s.dom, s.autostart); }
+};
+struct SecurityLabelRet {
+  xdr::Chars<4097> label;
+  bool enforcing = false;
+  static auto fields(auto& s) { return std::tie(s.label, s.enforcing); }
+};
+struct SecurityModelRet {
+  xdr::Chars<257> model, doi;
+  static auto fields(auto& s) { return std::tie(s.model, s.doi); }
+};
+struct MessagesRet {
+  xdr::List<Str, 2048> messages;
+  static auto fields(auto& s) { return std::tie(s.messages); }
 };
 struct BlockInfoArgs {
   Domain dom;
@@ -71,6 +81,10 @@ using DomainHasManagedSave =
     Procedure<183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, BoolRet>;
 using DomainSnapshotNum = Procedure<187, "DOMAIN_SNAPSHOT_NUM", DomainFlagsArgs, IntRet>;
 using DomainGetBlockInfo = Procedure<194, "DOMAIN_GET_BLOCK_INFO", BlockInfoArgs, BlockInfoRet>;
+using DomainGetSecurityLabel =
+    Procedure<121, "DOMAIN_GET_SECURITY_LABEL", DomainArgs, SecurityLabelRet>;
+using NodeGetSecurityModel = Procedure<122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet>;
+using DomainGetMessages = Procedure<426, "DOMAIN_GET_MESSAGES", DomainFlagsArgs, MessagesRet>;
 
 // Life cycle.
 using DomainDefineXml = Procedure<11, "DOMAIN_DEFINE_XML", TextArgs, DomainRet>;

@@ -15,48 +15,6 @@ Error no_domain(std::string text) {
   return Error(ErrorId::no_domain, "Domain not found: no domain with matching " + std::move(text));
 }
 
-// Which listed domains the flags ask for: bits of one group are alternatives, groups are all needed
-// (virConnectListAllDomainsFlags). Groups that we know nothing of are refused.
-constexpr std::uint32_t kActive = 1, kInactive = 2, kPersistent = 4, kTransient = 8, kRunning = 16,
-                        kPaused = 32, kShutoff = 64, kOther = 128, kManagedSave = 256,
-                        kNoManagedSave = 512, kAutostart = 1024, kNoAutostart = 2048,
-                        kSnapshot = 4096, kNoSnapshot = 8192, kCheckpoint = 16384,
-                        kNoCheckpoint = 32768;
-
-bool in_group(std::uint32_t flags, std::uint32_t group, std::uint32_t mine) {
-  return (flags & group) == 0 || (flags & mine) != 0;
-}
-
-std::uint32_t state_bit(DomainState state) {
-  if (state == DomainState::running) return kRunning;
-  if (state == DomainState::paused) return kPaused;
-  return state == DomainState::shutoff ? kShutoff : kOther;
-}
-
-// What can be said of a domain from its status alone. There are no managed save images, snapshots
-// or checkpoints here.
-bool wanted(const ListedDomain& d, std::uint32_t flags) {
-  return in_group(flags, kActive | kInactive, d.domain.id >= 0 ? kActive : kInactive) &&
-         in_group(flags, kRunning | kPaused | kShutoff | kOther, state_bit(d.status.state)) &&
-         in_group(flags, kManagedSave | kNoManagedSave, kNoManagedSave) &&
-         in_group(flags, kSnapshot | kNoSnapshot, kNoSnapshot) &&
-         in_group(flags, kCheckpoint | kNoCheckpoint, kNoCheckpoint);
-}
-
-Task<bool> wanted_too(Host& host, const DomainRef& domain, std::uint32_t flags) {
-  if ((flags & (kPersistent | kTransient)) != 0) {
-    const bool persistent = co_await host.is_persistent(domain);
-    if (!in_group(flags, kPersistent | kTransient, persistent ? kPersistent : kTransient))
-      co_return false;
-  }
-  if ((flags & (kAutostart | kNoAutostart)) != 0) {
-    const bool autostart = co_await host.autostart(domain);
-    if (!in_group(flags, kAutostart | kNoAutostart, autostart ? kAutostart : kNoAutostart))
-      co_return false;
-  }
-  co_return true;
-}
-
 }  // namespace
 
 Task<DomainRet> HostService::on(DomainLookupById, IntArgs args) {
@@ -81,13 +39,9 @@ Task<DomainRet> HostService::on(DomainLookupByUuid, UuidArgs args) {
 
 Task<ListAllDomainsRet> HostService::on(ConnectListAllDomains, ListArgs args) {
   if ((args.flags >> 16) != 0) throw Error(ErrorId::usage, "unsupported flags");
-  const auto all = co_await host().list(true, true);
+  const auto all = co_await host().list_matching(args.flags);
   ListAllDomainsRet ret;
   for (const ListedDomain& d : all) {
-    if (!wanted(d, args.flags)) continue;
-    Task<bool> asked = wanted_too(host(), d.domain, args.flags);
-    const auto yes = co_await settle(std::move(asked));
-    if (!yes || !*yes) continue;  // one that went away meanwhile is not there
     ++ret.ret;
     if (args.need_results) ret.domains.v.push_back(to_wire(d.domain));
   }
@@ -239,10 +193,8 @@ Task<Void> HostService::on(DomainShutdown, DomainArgs args) {
 }
 
 Task<Void> HostService::on(DomainShutdownFlags, DomainFlagsArgs args) {
-  if (args.flags != 0)
-    throw Error(ErrorId::unsupported, "a way of shutting down cannot be chosen here");
   const DomainRef domain = from_wire(args.dom);
-  co_await host().shutdown(domain);
+  co_await host().shutdown_by(domain, args.flags);
   co_return Void{};
 }
 

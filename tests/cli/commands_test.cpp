@@ -62,6 +62,59 @@ TEST_CASE("commands: list") {
   vmferry({"list", "--table", "--name"}, Exit::usage);
 }
 
+TEST_CASE("commands: list: every filter of virsh's") {
+  Session vmferry;
+  const auto names = [&](std::vector<std::string> filters) {
+    filters.insert(filters.begin(), {"list", "--name"});
+    return vmferry(filters);
+  };
+  CHECK(names({"--state-running"}) == "web1\ndb1\n");
+  vmferry({"suspend", "db1"});
+  CHECK(names({"--state-running"}) == "web1\n");
+  CHECK(names({"--state-paused"}) == "db1\n");
+  CHECK(names({"--state-paused", "--state-shutoff"}) == "db1\nidle1\n");
+  CHECK(names({"--state-other", "--all"}).empty());
+  CHECK(names({"--all", "--persistent"}) == "web1\ndb1\nidle1\n");
+  CHECK(names({"--all", "--transient"}).empty());
+  CHECK(names({"--all", "--autostart"}).empty());
+  CHECK(names({"--all", "--no-autostart"}) == "web1\ndb1\nidle1\n");
+  CHECK(names({"--all", "--with-snapshot"}).empty());
+  CHECK(names({"--all", "--without-snapshot", "--without-checkpoint", "--without-managed-save"}) ==
+        "web1\ndb1\nidle1\n");
+  CHECK(vmferry({"list", "--all", "--id"}) == "1\n2\n");  // an id is of an active domain
+  CHECK(vmferry({"list", "--title"}).contains("Title"));
+  CHECK(vmferry({"list", "--all", "--managed-save"}).contains("shut off"));
+}
+
+TEST_CASE("commands: options of virsh's that cannot be, refused with the reason") {
+  Session vmferry;
+  vmferry({"start", "idle1", "--console"}, Exit::usage);
+  CHECK(vmferry.complained.contains("vmferry has no console"));
+  vmferry({"undefine", "idle1", "--storage", "vda"}, Exit::usage);
+  CHECK(vmferry.complained.contains("never deletes their disks"));
+  vmferry({"shutdown", "web1", "--mode", "acpi,nonsense"}, Exit::usage);
+  CHECK(vmferry.complained.contains("'nonsense' is not acpi"));
+  vmferry({"shutdown", "web1", "--mode", "acpi"}, Exit::refused);  // the simulation has no choice
+  CHECK(vmferry.complained.contains("cannot be chosen"));
+  CHECK_FALSE(vmferry({"help", "start"}).contains("--console"));
+  CHECK(vmferry({"help", "start", "-o", "json"}).contains("vmferry has no console"));
+}
+
+TEST_CASE("commands: --xpath, as virsh has it") {
+  Session vmferry;
+  CHECK(vmferry({"dumpxml", "web1", "--xpath", "/domain/name"}) == "<name>web1</name>\n");
+  CHECK(vmferry({"dumpxml", "web1", "--xpath", "/domain/name", "--wrap"}) ==
+        "<nodes>\n  <name>web1</name>\n</nodes>\n");
+  CHECK(vmferry({"dumpxml", "web1", "--xpath", "//nothing"}).empty());
+  CHECK(vmferry({"capabilities", "--xpath", "//host/cpu/arch"}).starts_with("<arch>"));
+  CHECK(vmferry({"capabilities", "--migration", "--xml", "--xpath", "//live"}) == "<live/>\n");
+  vmferry({"dumpxml", "web1", "--wrap"}, Exit::usage);
+  vmferry({"dumpxml", "web1", "--xpath", "((("}, Exit::usage);
+  CHECK(vmferry.complained.contains("is not an XPath expression"));
+  vmferry({"dumpxml", "web1", "--xpath", "count(//disk)"}, Exit::usage);
+  CHECK(vmferry.complained.contains("only nodes"));
+}
+
 TEST_CASE("commands: the life of a domain") {
   Session vmferry;
   CHECK(vmferry({"start", "idle1"}) == "Domain 'idle1' started\n");
@@ -82,10 +135,13 @@ TEST_CASE("commands: what a host says") {
   const std::string info = vmferry({"dominfo", "web1"});
   CHECK(info.contains("Name:           web1\n"));
   CHECK(info.contains("Max memory:     1048576 KiB\n"));
+  CHECK(info.contains("Managed save:   no\n"));
   CHECK(vmferry({"dumpxml", "web1"}).contains("<name>web1</name>"));
   CHECK(vmferry({"nodeinfo"}).contains("CPU model:           x86_64\n"));
   CHECK(vmferry({"hostname"}) == "default\n");
   CHECK(vmferry({"version"}).contains("Running hypervisor: TEST "));
+  CHECK_FALSE(vmferry({"version"}).contains("daemon"));
+  CHECK(vmferry({"version", "--daemon"}).contains("Running against daemon: "));
   CHECK(vmferry({"capabilities", "--migration"}).contains("protocol versions"));
   CHECK(vmferry({"capabilities", "--migration", "--xml"}).contains("<live/>"));
   CHECK(vmferry({"uri"}).contains("test:///"));
@@ -124,8 +180,33 @@ TEST_CASE("commands: plan and help contact nobody more than they must") {
   CHECK(vmferry({"help"}).contains("migrate"));
   CHECK(vmferry({"help", "list"}).contains("--inactive"));
   vmferry({"help", "nonsense"}, Exit::usage);
+  vmferry({"help", "migrat"}, Exit::usage);
+  CHECK(vmferry.complained.contains("did you mean migrate?"));
   const auto json = nlohmann::json::parse(vmferry({"help", "list", "-o", "json"}));
   CHECK(json["options"].size() > 5);
+}
+
+TEST_CASE("commands: plan lists every objection, those of the command line and of the driver") {
+  Session vmferry;
+  const std::vector<std::string> wrong = {"web1",   "test:///other", "--tunnelled",
+                                          "--live", "--offline",     "--timeout-abort"};
+  for (const char* command : {"plan", "migrate"}) {
+    std::vector<std::string> words = {command};
+    words.insert(words.end(), wrong.begin(), wrong.end());
+    if (words.front() == "migrate") words.emplace_back("--dry-run");
+    const std::string text = vmferry(words, Exit::refused);
+    CHECK(text.contains("refused, 4 objections:"));
+    CHECK(text.contains("--live and --offline exclude each other"));
+    CHECK(text.contains("--tunnelled needs --p2p"));
+    CHECK(text.contains("--timeout-abort needs --timeout"));
+  }
+  std::vector<std::string> real = wrong;
+  real.insert(real.begin(), "migrate");
+  vmferry(real, Exit::usage);  // nothing is contacted
+  CHECK(vmferry.complained.contains("--timeout-abort needs --timeout"));
+  vmferry({"plan", "web1", "test:///absent", "--tunnelled"}, Exit::usage);
+  CHECK(vmferry.complained.contains("--tunnelled needs --p2p"));
+  CHECK(vmferry.complained.contains("the hosts were not asked: "));
 }
 
 TEST_CASE("commands: completion asks the host, and is silent when it cannot") {
@@ -134,6 +215,8 @@ TEST_CASE("commands: completion asks the host, and is silent when it cannot") {
   CHECK(all.contains("web1\trunning\n"));
   CHECK(all.contains("idle1\tshut off\n"));
   CHECK(vmferry({"complete", "--", "start", ""}) == "idle1\tshut off\n");
+  CHECK_FALSE(vmferry({"complete", "--", "migrate", ""}).contains("idle1"));
+  CHECK(vmferry({"complete", "--", "migrate", "--offline", ""}).contains("idle1"));
   vmferry({"complete", "--", "-c", "test:///absent", "domstate", ""}, Exit::connect);
   CHECK(vmferry.complained.empty());
 }

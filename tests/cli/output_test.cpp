@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/job_text.hpp"
+#include "core/base/text.hpp"
 
 using namespace vmferry;
 using namespace vmferry::cli;
@@ -70,5 +71,18 @@ TEST_CASE("job text: virsh's labels") {
         "Time elapsed:     1200         ms\n"
         "Data total:       1.500 GiB\n"
         "Expected downtime: 300          ms\n");
-  CHECK(raw_job_text(stats).contains("- data_total: 1610612736\n"));
+  CHECK(raw_job_text(stats).contains("\ndata_total: 1610612736\n"));
+  stats.type = JobType::failed;
+  CHECK_FALSE(job_text(stats).contains("Data total"));
+  CHECK(job_text(stats, true).contains("Data total"));
+}
+
+TEST_CASE("errors: long lines are wrapped on a terminal, whole in a pipe") {
+  Kept pipe, screen;
+  Error e(ErrorId::usage, "short");
+  for (int i = 0; i < 20; ++i) e.remedy += "many words ";
+  print_error(pipe, Format::text, Terminal{}, e);
+  print_error(screen, Format::text, Terminal{.err = true, .columns = 70}, e);
+  CHECK(pipe.complained.contains(trimmed(e.remedy)));
+  for (const std::string_view line : split(screen.complained, '\n')) CHECK(line.size() <= 70);
 }

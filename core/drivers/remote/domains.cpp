@@ -51,8 +51,14 @@ Task<bool> fill(RemoteHost& host, std::vector<ListedDomain>& all, std::size_t fi
 }  // namespace
 
 Task<std::vector<ListedDomain>> RemoteHost::list(bool active, bool inactive) {
+  std::uint32_t flags = 0;
+  if (active != inactive) flags = active ? listing::active : listing::inactive;
+  return list_matching(flags);
+}
+
+Task<std::vector<ListedDomain>> RemoteHost::list_matching(std::uint32_t flags) {
   ListArgs args;
-  if (active != inactive) args.flags = active ? kListActive : kListInactive;
+  args.flags = flags;
   const ListAllDomainsRet ret = co_await client_->call<ConnectListAllDomains>(args);
   std::vector<ListedDomain> all;
   all.reserve(ret.domains.v.size());
@@ -75,6 +81,45 @@ Task<bool> RemoteHost::is_persistent(const DomainRef& domain) {
 Task<bool> RemoteHost::autostart(const DomainRef& domain) {
   const BoolRet ret = co_await client_->call<DomainGetAutostart>({to_wire(domain)});
   co_return ret.value;
+}
+
+Task<bool> RemoteHost::has_managed_save(const DomainRef& domain) {
+  const BoolRet ret = co_await client_->call<DomainHasManagedSave>({to_wire(domain), 0});
+  co_return ret.value;
+}
+
+namespace {
+// A C string with its NUL, as libvirt sends it.
+std::string text_of(const Bytes& chars) {
+  std::string out;
+  for (const std::byte b : chars) {
+    if (b == std::byte{}) break;
+    out += static_cast<char>(std::to_integer<unsigned char>(b));
+  }
+  return out;
+}
+}  // namespace
+
+// Each of them is missing in some driver or release; the others count all the same.
+Task<DomainExtras> RemoteHost::extras(const DomainRef& domain) {
+  auto [saved, model] = co_await both(settle(has_managed_save(domain)),
+                                      settle(client_->call<NodeGetSecurityModel>({})));
+  auto [label, messages] =
+      co_await both(settle(client_->call<DomainGetSecurityLabel>({to_wire(domain)})),
+                    settle(client_->call<DomainGetMessages>({to_wire(domain), 0})));
+  DomainExtras out;
+  out.managed_save = saved && *saved;
+  if (model) {
+    out.security_model = text_of(model->model.v);
+    out.security_doi = text_of(model->doi.v);
+  }
+  if (label) {
+    out.security_label = text_of(label->label.v);
+    out.enforcing = label->enforcing;
+  }
+  if (messages)
+    for (const Str& m : messages->messages.v) out.messages.push_back(m.v);
+  co_return out;
 }
 
 Task<std::string> RemoteHost::dump_xml(const DomainRef& domain, std::uint32_t xml_flags) {
@@ -104,8 +149,10 @@ Task<> RemoteHost::resume(const DomainRef& domain) {
   co_await client_->call<DomainResume>({to_wire(domain)});
 }
 
-Task<> RemoteHost::shutdown(const DomainRef& domain) {
-  co_await client_->call<DomainShutdownFlags>({to_wire(domain), 0});
+Task<> RemoteHost::shutdown(const DomainRef& domain) { return shutdown_by(domain, 0); }
+
+Task<> RemoteHost::shutdown_by(const DomainRef& domain, std::uint32_t modes) {
+  co_await client_->call<DomainShutdownFlags>({to_wire(domain), modes});
 }
 
 Task<> RemoteHost::destroy(const DomainRef& domain, std::uint32_t flags) {

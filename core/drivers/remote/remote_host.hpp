@@ -30,6 +30,9 @@ class RemoteHost final : public Host {
 
   Task<DomainRef> find(std::string name_id_or_uuid) override;
   Task<std::vector<ListedDomain>> list(bool active, bool inactive) override;
+  Task<std::vector<ListedDomain>> list_matching(std::uint32_t flags) override;
+  Task<bool> has_managed_save(const DomainRef& domain) override;
+  Task<DomainExtras> extras(const DomainRef& domain) override;
   Task<DomainStatus> status(const DomainRef& domain) override;
   Task<DomainInfo> info(const DomainRef& domain) override;
   Task<bool> is_persistent(const DomainRef& domain) override;
@@ -41,6 +44,7 @@ class RemoteHost final : public Host {
   Task<> suspend(const DomainRef& domain) override;
   Task<> resume(const DomainRef& domain) override;
   Task<> shutdown(const DomainRef& domain) override;
+  Task<> shutdown_by(const DomainRef& domain, std::uint32_t modes) override;
   Task<> destroy(const DomainRef& domain, std::uint32_t flags) override;
 
   Task<JobStats> job_stats(const DomainRef& domain, bool completed, bool keep) override;
