@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/connect.hpp"
 #include "cli/help.hpp"
 #include "cli/output.hpp"
@@ -28,7 +30,8 @@ Task<Exit> run_parsed(Surroundings& around, const Parsed& parsed) {
     co_return Exit::done;
   }
   if (parsed.globals.help) {
-    around.sink.out(parsed.command ? command_help(*parsed.command) : overview());
+    const std::size_t columns = around.terminal.out ? std::max(around.terminal.columns, 60U) : 80;
+    around.sink.out(parsed.command ? command_help(*parsed.command, columns) : overview(columns));
     co_return Exit::done;
   }
   auto config = std::make_shared<const ClientConfig>(

@@ -63,7 +63,11 @@ Task<std::vector<Candidate>> domains(Context& context, Complete kind) {
 }
 
 Task<std::vector<Candidate>> values(Context& context, const Slot& slot) {
-  const Complete kind = slot.option->complete;
+  Complete kind = slot.option->complete;
+  // A stopped domain moves too, by its definition, if that was said.
+  for (const auto& [option, text] : slot.given)
+    if (kind == Complete::active_domain && option->name == "offline" && text == "yes")
+      kind = Complete::domain;
   std::vector<Candidate> out;
   if (kind == Complete::file) out.push_back({":file", ""});
   if (kind == Complete::destination || kind == Complete::uri) {

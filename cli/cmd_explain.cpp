@@ -46,10 +46,10 @@ std::string_view meaning(Exit exit) {
   return "";
 }
 
-std::string entry_text(const ErrorEntry& e) {
+std::string entry_text(const ErrorEntry& e, std::size_t columns) {
   std::string out = fmt::format("{}: {}\n", e.id, e.summary);
   const auto add = [&](std::string_view label, std::string_view text) {
-    if (!text.empty()) out += fmt::format("\n{}\n  {}\n", label, wrap(text, 76, 2));
+    if (!text.empty()) out += fmt::format("\n{}\n  {}\n", label, wrap(text, columns - 2, 2));
   };
   add("Causes", e.causes);
   add("What to do", e.remedy);
@@ -60,13 +60,14 @@ std::string entry_text(const ErrorEntry& e) {
 Task<Exit> explain(Context& context, Options options) {
   if (!options.list) {
     const ErrorEntry& e = *find_error(options.id);
-    print_result(context, entry_text(e), entry_json(e));
+    print_result(context, entry_text(e, text_width(context)), entry_json(e));
     co_return Exit::done;
   }
   std::string text;
   Json all = Json::array();
   for (const ErrorEntry& e : error_entries()) {
-    text += fmt::format("{:<20} {} {}\n", e.id, static_cast<int>(e.exit), e.summary);
+    text += fmt::format("{:<20} {} {}\n", e.id, static_cast<int>(e.exit),
+                        wrap(e.summary, text_width(context) - 23, 23));
     all.push_back(entry_json(e));
   }
   print_result(context, text, all);

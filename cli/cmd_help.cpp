@@ -3,9 +3,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/docs.hpp"
 #include "cli/help.hpp"
+#include "cli/man_viewer.hpp"
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
+#include "core/base/text.hpp"
 
 namespace vmferry::cli {
 
@@ -15,8 +18,14 @@ struct Options {
   std::string command;
   Result<> check() const {
     if (command.empty() || find_command(command)) return {};
-    return std::unexpected(Error(ErrorId::usage, fmt::format("there is no command '{}'", command))
-                               .advise("`vmferry help` lists the commands."));
+    std::vector<std::string_view> names;
+    for (const Command* c : commands())
+      if (!c->hidden) names.push_back(c->name);
+    const auto near = closest(command, names);
+    return std::unexpected(
+        Error(ErrorId::usage, fmt::format("there is no command '{}'{}", command,
+                                          near ? fmt::format("; did you mean {}?", *near) : ""))
+            .advise("`vmferry help` lists the commands."));
   }
 };
 constexpr Option kCommandName[] = {option<&Options::command>({.name = "command",
@@ -29,6 +38,7 @@ Json option_json(const Option& o) {
   if (!o.metavar.empty()) json["value"] = o.metavar;
   if (o.three_valued) json["three_valued"] = true;
   if (!o.choices.empty()) json["choices"] = o.choices;
+  if (!o.refused.empty()) json["refused"] = o.refused;
   return json;
 }
 
@@ -40,31 +50,34 @@ Json command_json(const Command& c) {
                {"options", Json::array()}};
   for (const Option& p : c.positionals) json["arguments"].push_back(option_json(p));
   for (const Option* o : all_options(c))
-    if (!o->hidden) json["options"].push_back(option_json(*o));
+    if (!o->hidden || !o->refused.empty()) json["options"].push_back(option_json(*o));
   return json;
 }
 
 Task<Exit> help(Context& context, Options options) {
   if (!options.command.empty()) {
     const Command& c = *find_command(options.command);
-    print_result(context, command_help(c), command_json(c));
+    const bool person = context.terminal.in && context.terminal.out && !context.json();
+    if (person && c.page && show_man_page(page_name(c))) co_return Exit::done;
+    print_result(context, command_help(c, text_width(context)), command_json(c));
     co_return Exit::done;
   }
   Json json = Json::array();
   for (const Command* c : commands())
     if (!c->hidden) json.push_back(command_json(*c));
-  print_result(context, overview(), json);
+  print_result(context, overview(text_width(context)), json);
   co_return Exit::done;
 }
 
 }  // namespace
 
-extern constexpr Command kHelp =
-    command<Options, help>({.name = "help",
-                            .group = "Help",
-                            .summary = "explain vmferry or one of its commands",
-                            .description = "Lists the commands, or explains one.",
-                            .positionals = kCommandName});
+extern constexpr Command kHelp = command<Options, help>(
+    {.name = "help",
+     .group = "Help",
+     .summary = "explain vmferry or one of its commands",
+     .description = "Lists the commands, or explains one: on a terminal by its "
+                    "manual page, if it has one and that is installed.",
+     .positionals = kCommandName});
 static_assert(well_formed(kHelp));
 
 }  // namespace vmferry::cli

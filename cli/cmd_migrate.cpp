@@ -46,10 +46,13 @@ void print_report(Context& context, const Survey& survey, const Report& report,
 }
 
 Task<Exit> run(Context& context, MigrateOptions options) {
+  if (options.chosen(Opt::dry_run)) {
+    Task<Exit> showing = unless_stopped(context.stop, show_plan(context, std::move(options)));
+    co_return co_await std::move(showing);
+  }
   const Request request = request_of(context, options);
   auto asking = vmferry::survey(context.open, request);
   Survey survey = co_await unless_stopped(context.stop, std::move(asking));
-  if (options.chosen(Opt::dry_run)) co_return print_plan(context, survey.resolution);
   if (!survey.resolution.allowed()) throw survey.resolution.error();
   announce(context, survey.resolution, options);
 
@@ -77,18 +80,33 @@ extern constexpr Command kMigrate = command<MigrateOptions, run>(
      .description =
          "Moves DOMAIN to the host at DESTINATION. What is not said is filled in as the driver and "
          "the domain's state suggest: a running domain moves live, a stopped one by its "
-         "definition; "
-         "a persistent one is persistent there and no longer defined here. --dry-run shows it.\n\n"
+         "definition; a persistent one is persistent there and no longer defined here. --dry-run "
+         "shows it. A bare host name as DESTINATION means the source's kind of URI on that host, "
+         "over ssh.\n\n"
+         "Every choice has three values: --x asks for it, --no-x against it, and neither leaves it "
+         "to the driver's own way. Asking against what a driver always does, or for what it cannot "
+         "do, is refused before anything is touched, with every reason; `vmferry rules` has them "
+         "all.\n\n"
+         "Normally vmferry itself drives both hosts. With --p2p the source's daemon drives the "
+         "destination, and must be able to log in there; with --direct the hypervisors do it among "
+         "themselves.\n\n"
          "Ctrl-C aborts cleanly: the domain goes on where it was. At the end both hosts are asked "
          "where the domain is, and the exit status says it.",
-     .examples = "vmferry migrate web1 host2  # live, over ssh, everything else by default\n"
-                 "vmferry migrate --live --persistent --compressed web1 "
-                 "qemu+ssh://host2/system  # as with virsh\n"
-                 "vmferry migrate --timeout 60 --timeout-abort web1 host2  # at most a minute\n",
+     .examples =
+         "vmferry migrate web1 host2  # live, over ssh, everything else by default\n"
+         "vmferry migrate --live --persistent --compressed web1 "
+         "qemu+ssh://host2/system  # as with virsh\n"
+         "vmferry migrate --timeout 60 --timeout-abort web1 host2  # at most a minute\n"
+         "vmferry migrate web1 host2 --no-live --bandwidth 50  # paused, at 50 MiB/s at most\n"
+         "vmferry migrate web1 host2 --p2p --tunnelled  # memory goes through the daemons\n"
+         "vmferry migrate web1 host2 --postcopy --postcopy-after-precopy  # never too busy to "
+         "move\n"
+         "vmferry migrate web1 host2 --tls --dry-run  # what would happen\n",
      .positionals = kMigratePositionals,
      .options = kOptions,
      .more_options = migrate_table_options,
      .legacy_positionals = kMigrateLegacy,
+     .page = true,
      .handles_stop = true});
 static_assert(well_formed(kMigrate));
 

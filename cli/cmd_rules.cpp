@@ -75,9 +75,10 @@ void print_pairs(Context& context, const Json& pairs) {
 Task<Exit> rules(Context& context, Options options) {
   if (!options.explain.empty()) {
     const Opt option = find_opt(options.explain)->id;
-    print_result(context, option_rules_text(option), option_rules_json(option));
+    print_result(context, option_rules_text(option, text_width(context)),
+                 option_rules_json(option));
   } else if (options.driver.empty()) {
-    print_result(context, rules_overview(), overview_json());
+    print_result(context, rules_overview(text_width(context)), overview_json());
   } else {
     const DriverRules& driver = *find_rules(options.driver);
     const std::uint64_t release =
@@ -85,7 +86,8 @@ Task<Exit> rules(Context& context, Options options) {
     if (options.pairs)
       print_pairs(context, flag_pairs_json(driver, !options.stopped, release));
     else
-      print_result(context, rules_text(driver, release), rules_json(driver, release));
+      print_result(context, rules_text(driver, release, text_width(context)),
+                   rules_json(driver, release));
   }
   co_return Exit::done;
 }
@@ -122,7 +124,8 @@ extern constexpr Command kRules = command<Options, rules>(
                  "vmferry rules --explain tunnelled  # one option and everybody's word on it\n"
                  "vmferry rules qemu --release 9.0.0  # as an older libvirt has it\n",
      .positionals = kPositionals,
-     .options = kOptions});
+     .options = kOptions,
+     .page = true});
 static_assert(well_formed(kRules));
 
 }  // namespace vmferry::cli

@@ -177,6 +177,7 @@ extern constexpr Command kServe = command<Serve, serve>(
          "vmferry serve --stdio test:///default # what ssh starts at the other end",
      .positionals = kPositionals,
      .options = kOptions,
+     .page = true,
      .handles_stop = true});
 static_assert(well_formed(kServe));
 

@@ -248,6 +248,7 @@ extern constexpr Command kUpgrade = command<Options, run>(
          "vmferry -c qmp:///system upgrade --all --dry-run # would it work?",
      .positionals = kPositionals,
      .options = kOptions,
+     .page = true,
      .handles_stop = true});
 static_assert(well_formed(kUpgrade));
 

@@ -34,6 +34,15 @@ std::string roff(std::string_view text) {
   return out;
 }
 
+std::string upper(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    out += c >= 'a' && c <= 'z' ? std::string(1, static_cast<char>(c - 32))
+           : c == '-'           ? std::string("\\-")
+                                : std::string(1, c);
+  return out;
+}
+
 std::string utf8_free(std::string_view text) {
   std::string out(text);
   const auto replace = [&](std::string_view from, std::string_view to) {
@@ -95,17 +104,54 @@ std::string examples(std::string_view text) {
   return out;
 }
 
-std::string command_section(const Command& c) {
-  std::string out = fmt::format(".SS {}\n.B vmferry {}\n.PP\n", roff(c.name), roff(synopsis(c)));
-  out += paragraphs(c.description);
-  for (const Option& p : c.positionals) out += tagged(p.metavar, fmt::format("{}.", p.help));
+bool from_table(const Command& c, const Option& o) {
+  const auto table = c.more_options ? c.more_options() : std::span<const Option>();
+  return !table.empty() && &o >= &table.front() && &o <= &table.back();
+}
+
+// Two commands that take the same table: the first has it on its page, the other refers to it.
+const Command* table_owner(const Command& c) {
+  for (const Command* other : commands())
+    if (c.more_options && other->more_options == c.more_options) return other;
+  return nullptr;
+}
+
+std::string options_of(const Command& c) {
+  const Command* const owner = table_owner(c);
+  const bool elsewhere = owner != nullptr && owner != &c;
+  std::string out;
   std::string_view group;
   for (const Option* o : all_options(c)) {
-    if (o->hidden) continue;
+    if (o->hidden || (elsewhere && from_table(c, *o))) continue;
     if (o->group != group) out += fmt::format(".PP\n.I {}:\n", roff(o->group));
     group = o->group;
     out += option_entry(*o);
   }
+  if (elsewhere)
+    out += fmt::format(".PP\nIt takes what\n.BR vmferry\\-{} (1)\ntakes.\n", roff(owner->name));
+  return out;
+}
+
+std::string refusals_of(const Command& c) {
+  std::string out;
+  for (const Option* o : all_options(c))
+    if (!o->refused.empty()) out += tagged(spelling(*o), fmt::format("Not taken: {}.", o->refused));
+  return out.empty() ? out : ".PP\nOf virsh's options these are refused:\n" + out;
+}
+
+std::string arguments_of(const Command& c) {
+  std::string out;
+  for (const Option& p : c.positionals) out += tagged(p.metavar, fmt::format("{}.", p.help));
+  return out;
+}
+
+std::string command_section(const Command& c) {
+  std::string out = fmt::format(".SS {}\n.B vmferry {}\n.PP\n", roff(c.name), roff(synopsis(c)));
+  if (c.page) {
+    const std::string_view first = c.description.substr(0, c.description.find("\n\n"));
+    return out + paragraphs(first) + fmt::format(".PP\nSee\n.BR {} (1).\n", roff(page_name(c)));
+  }
+  out += paragraphs(c.description) + arguments_of(c) + options_of(c) + refusals_of(c);
   if (!c.examples.empty()) out += examples(c.examples);
   return out;
 }
@@ -159,13 +205,18 @@ std::string errors() {
 
 }  // namespace
 
-std::string man_page() {
-  std::string out = fmt::format(
+namespace {
+
+std::string head(std::string_view name, std::string_view summary) {
+  return fmt::format(
       ".\\\" Made by `vmferry docs man` from the tables of commands and errors; do not edit.\n"
-      ".TH VMFERRY 1 {} \"vmferry {}\" \"User Commands\"\n.SH NAME\n"
-      "vmferry \\- move virtual machines between hosts\n.SH SYNOPSIS\n"
-      ".B vmferry\n[\\fB\\-c\\fR \\fIURI\\fR]\n.I COMMAND\n[\\fIARGUMENT\\fR]...\n",
-      kDate, VMFERRY_VERSION);
+      ".TH {} 1 {} \"vmferry {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
+      upper(name), kDate, VMFERRY_VERSION, roff(name), roff(summary));
+}
+
+std::string main_page() {
+  std::string out = head("vmferry", "move virtual machines between hosts");
+  out += ".B vmferry\n[\\fB\\-c\\fR \\fIURI\\fR]\n.I COMMAND\n[\\fIARGUMENT\\fR]...\n";
   out += ".SH DESCRIPTION\n" + paragraphs(kDescription);
   out += ".SH OPTIONS\n" + prose("They may stand before or after the command.") + "\n";
   for (const Option& o : global_options()) out += option_entry(o);
@@ -182,7 +233,39 @@ std::string man_page() {
   out += ".SH ENVIRONMENT\n" + named(kEnvironment);
   out += ".SH FILES\n" + named(kFiles);
   out += ".SH DIAGNOSTICS\n" + errors();
-  out += ".SH SEE ALSO\n.BR virsh (1),\n.BR libvirtd (8),\n.BR ssh_config (5)\n";
+  out += ".SH SEE ALSO\n";
+  for (const Command* c : commands())
+    if (c->page) out += fmt::format(".BR {} (1),\n", roff(page_name(*c)));
+  return out + ".BR virsh (1),\n.BR libvirtd (8),\n.BR ssh_config (5)\n";
+}
+
+// A section's text; a paragraph does not begin right under its heading.
+std::string section(std::string_view title, std::string_view text) {
+  if (text.empty()) return {};
+  if (text.starts_with(".PP\n")) text.remove_prefix(4);
+  return fmt::format(".SH {}\n{}", title, text);
+}
+
+std::string command_page(const Command& c) {
+  std::string out = head(page_name(c), c.summary);
+  out += fmt::format(".B vmferry\n[\\fB\\-c\\fR \\fIURI\\fR]\n.B {}\n", roff(synopsis(c)));
+  out += section("DESCRIPTION", paragraphs(c.description));
+  out += section("ARGUMENTS", arguments_of(c));
+  out += section("OPTIONS", options_of(c) + refusals_of(c));
+  out += section("EXAMPLES", examples(c.examples));
+  return out + ".SH SEE ALSO\n" +
+         prose("The options of every command, exit statuses and errors are in") +
+         "\n.BR vmferry (1).\n";
+}
+
+}  // namespace
+
+std::string page_name(const Command& command) { return fmt::format("vmferry-{}", command.name); }
+
+std::vector<ManPage> man_pages() {
+  std::vector<ManPage> out = {{"vmferry", main_page()}};
+  for (const Command* c : commands())
+    if (c->page) out.push_back({page_name(*c), command_page(*c)});
   return out;
 }
 

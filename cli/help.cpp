@@ -5,12 +5,11 @@
 #include <algorithm>
 
 #include "cli/parse.hpp"
+#include "core/base/text.hpp"
 
 namespace vmferry::cli {
 
 namespace {
-
-constexpr std::size_t kColumns = 80;
 
 constexpr ExitRow kExits[] = {
     {Exit::done, "done"},
@@ -26,16 +25,17 @@ constexpr ExitRow kExits[] = {
 };
 
 // "  left    right", the right part wrapped; a long left part gets its own line.
-std::string entry_line(std::string_view left, std::string_view right, std::size_t at) {
+std::string entry_line(std::string_view left, std::string_view right, std::size_t at,
+                       std::size_t columns) {
   std::string out = fmt::format("  {}", left);
   if (out.size() + 2 > at)
     out += "\n" + std::string(at, ' ');
   else
     out += std::string(at - out.size(), ' ');
-  return out + wrap(right, kColumns - at, at) + "\n";
+  return out + wrap(right, columns - at, at) + "\n";
 }
 
-std::string option_lines(std::span<const Option* const> options) {
+std::string option_lines(std::span<const Option* const> options, std::size_t columns) {
   std::string out;
   std::string_view group;
   for (const Option* o : options) {
@@ -44,16 +44,16 @@ std::string option_lines(std::span<const Option* const> options) {
     group = o->group;
     std::string help(o->help);
     if (!o->choices.empty()) help += fmt::format(" ({})", o->choices);
-    out += entry_line(spelling(*o), help, 30);
+    out += entry_line(spelling(*o), help, 30, columns);
   }
   return out;
 }
 
-std::string paragraphs(std::string_view text) {
+std::string paragraphs(std::string_view text, std::size_t columns) {
   std::string out;
   while (!text.empty()) {
     const auto end = text.find("\n\n");
-    out += "\n" + wrap(text.substr(0, end), kColumns, 0) + "\n";
+    out += "\n" + wrap(text.substr(0, end), columns, 0) + "\n";
     if (end == std::string_view::npos) break;
     text.remove_prefix(end + 2);
   }
@@ -63,27 +63,6 @@ std::string paragraphs(std::string_view text) {
 }  // namespace
 
 std::span<const ExitRow> exit_rows() { return kExits; }
-
-std::string wrap(std::string_view text, std::size_t columns, std::size_t indent) {
-  std::string out;
-  std::size_t used = 0;
-  while (!text.empty()) {
-    const auto end = text.find_first_of(" \n");
-    const std::string_view word = text.substr(0, end);
-    if (used != 0 && used + 1 + word.size() > columns) {
-      out += "\n" + std::string(indent, ' ');
-      used = 0;
-    } else if (used != 0) {
-      out += ' ';
-      ++used;
-    }
-    out += word;
-    used += word.size();
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
-  return out;
-}
 
 std::string spelling(const Option& o) {
   std::string out = o.letter == 0 ? "" : fmt::format("-{}, ", o.letter);
@@ -101,39 +80,37 @@ std::string synopsis(const Command& c) {
   return out;
 }
 
-std::string command_help(const Command& c) {
-  std::string out = wrap(fmt::format("Usage: vmferry {}", synopsis(c)), kColumns, 7) + "\n";
-  out += paragraphs(c.description);
+std::string command_help(const Command& c, std::size_t columns) {
+  std::string out = wrap(fmt::format("Usage: vmferry {}", synopsis(c)), columns, 7) + "\n";
+  out += paragraphs(c.description, columns);
   std::vector<const Option*> positionals;
   if (!c.positionals.empty()) {
     out += "\nArguments:\n";
-    for (const Option& p : c.positionals) out += entry_line(p.metavar, p.help, 18);
+    for (const Option& p : c.positionals) out += entry_line(p.metavar, p.help, 18, columns);
   }
-  std::vector<const Option*> options = all_options(c);
+  std::vector<const Option*> options;  // those without a heading come first
+  for (const Option* o : all_options(c))
+    if (!o->hidden && o->group.empty()) options.push_back(o);
+  for (const Option* o : all_options(c))
+    if (!o->hidden && !o->group.empty()) options.push_back(o);
   if (!options.empty()) {
-    std::vector<const Option*> grouped;  // those without a heading come first
-    for (const Option* o : options)
-      if (o->group.empty()) grouped.push_back(o);
-    for (const Option* o : options)
-      if (!o->group.empty()) grouped.push_back(o);
-    options = std::move(grouped);
     const bool three =
         std::ranges::any_of(options, [](const Option* o) { return o->three_valued; });
     if (options.front()->group.empty()) out += "\nOptions:\n";
-    out += option_lines(options);
+    out += option_lines(options, columns);
     if (three)
       out += "\n" +
              wrap(
                  "--[no-]x: --x asks for it, --no-x against it; neither leaves it to the "
                  "driver's own way.",
-                 kColumns, 0) +
+                 columns, 0) +
              "\n";
   }
   out += "\n`vmferry help` shows the options that every command takes.\n";
   return out;
 }
 
-std::string overview() {
+std::string overview(std::size_t columns) {
   std::string out =
       "Usage: vmferry [-c URI] COMMAND [ARGUMENT]...\n\n"
       "Moves virtual machines between hosts.\n";
@@ -144,15 +121,15 @@ std::string overview() {
   for (const std::string_view group : groups) {
     out += fmt::format("\n{}:\n", group);
     for (const Command* c : commands())
-      if (!c->hidden && c->group == group) out += entry_line(c->name, c->summary, 26);
+      if (!c->hidden && c->group == group) out += entry_line(c->name, c->summary, 26, columns);
   }
   out += "\nOptions of every command:\n";
   std::vector<const Option*> globals;
   for (const Option& o : global_options()) globals.push_back(&o);
-  out += option_lines(globals);
+  out += option_lines(globals, columns);
   out += "\nExit status:\n";
   for (const ExitRow& row : exit_rows())
-    out += entry_line(fmt::format("{}", static_cast<int>(row.exit)), row.meaning, 6);
+    out += entry_line(fmt::format("{}", static_cast<int>(row.exit)), row.meaning, 6, columns);
   out += "\n`vmferry help COMMAND` explains a command.\n";
   return out;
 }

@@ -76,6 +76,7 @@ std::vector<Option> make_options() {
 }  // namespace
 
 Result<> MigrateOptions::check() const {
+  if (chosen(Opt::dry_run)) return {};
   Result<Request> request = draft.request();
   if (!request) return std::unexpected(std::move(request).error());
   return {};

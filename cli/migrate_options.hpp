@@ -11,7 +11,7 @@ namespace vmferry::cli {
 struct MigrateOptions {
   Draft draft;
   bool events = false;
-  Result<> check() const;
+  Result<> check() const;  ///< a plan is shown with all objections, so it passes
   bool chosen(Opt option) const { return draft.chosen().yes(option); }
 };
 
@@ -22,7 +22,7 @@ inline constexpr Option kMigratePositionals[] = {
     {.name = "domain",
      .metavar = "DOMAIN",
      .help = "name, id or UUID of the domain",
-     .complete = Complete::domain,
+     .complete = Complete::active_domain,
      .required = true,
      .store = [](void* options, const Option&, std::string_view text) -> Result<> {
        static_cast<MigrateOptions*>(options)->draft.domain = text;
@@ -44,10 +44,11 @@ inline constexpr std::array<std::string_view, 8> kMigrateLegacy = {
     "migrateuri", "graphicsuri", "listen-address", "dname",
     "timeout",    "xml",         "migrate-disks",  "disks-port"};
 
-/// The plan as the command's result; done, or refused if there are objections.
-Exit print_plan(Context& context, const Resolution& resolution);
+/// `plan`, and `migrate --dry-run`: the plan as the command's result; done, or refused if there are
+/// objections, those of the command line among them.
+Task<Exit> show_plan(Context& context, MigrateOptions options);
 
-/// The draft as a request, with the source's URI filled in.
+/// The draft as a request, with the source's URI filled in. Throws what is wrong with it.
 Request request_of(const Context& context, MigrateOptions options);
 
 }  // namespace vmferry::cli

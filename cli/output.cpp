@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::size_t kMostShown = std::size_t{1} << 20;
 
-// Columns on a terminal, good enough for names: code points.
-std::size_t columns(std::string_view s) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      s, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
 std::string pad(std::string_view s, std::size_t width) {
   const std::size_t n = columns(s);
   return std::string(s) + std::string(width > n ? width - n : 0, ' ');
@@ -70,6 +64,11 @@ std::string labelled(std::string_view label, std::string_view value, std::size_t
   return fmt::format("{}{}\n", pad(fmt::format("{}:", label), width), printable(value));
 }
 
+std::size_t text_width(const Context& context) {
+  static constexpr std::size_t kLeast = 60, kPipe = 80;
+  return context.terminal.out ? std::max<std::size_t>(context.terminal.columns, kLeast) : kPipe;
+}
+
 void print_json(Context& context, const Json& document) {
   context.sink.out(document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
@@ -112,9 +111,13 @@ void print_error(Sink& sink, Format format, const Terminal& terminal, const Erro
   }
   const bool colour = terminal.colour && terminal.err;
   const std::string_view on = colour ? "\x1b[1;31m" : "", off = colour ? "\x1b[0m" : "";
+  // A pipe gets each of them on one line, for those who look for words in it.
+  const std::size_t width = terminal.err ? std::max(terminal.columns, 60U) - 4 : std::string::npos;
+  const auto line = [&](std::string_view text) { return wrap(printable(text), width, 4); };
   std::string out = fmt::format("{}error:{} {}{}\n", on, off, where(e), printable(e.message, true));
-  for (const std::string& note : e.notes) out += fmt::format("  {}\n", printable(note));
-  if (!e.remedy_text().empty()) out += fmt::format("  remedy: {}\n", printable(e.remedy_text()));
+  for (const std::string& note : e.notes) out += fmt::format("  {}\n", line(note));
+  if (!e.remedy_text().empty())
+    out += fmt::format("  {}\n", line(fmt::format("remedy: {}", e.remedy_text())));
   if (e.id != ErrorId::usage)
     out += fmt::format("  ({}; see `vmferry explain {}`)\n", entry(e.id).id, entry(e.id).id);
   sink.err(out);

@@ -27,6 +27,9 @@ class Table {
 /// "Name:           web1" lines, as dominfo prints them. `width` is where values begin.
 std::string labelled(std::string_view label, std::string_view value, std::size_t width = 16);
 
+/// How wide running text may be: the terminal's width, 80 columns in a pipe.
+std::size_t text_width(const Context& context);
+
 /// Peers' text made harmless for a terminal, see escaped(); line ends are kept with `multi_line`.
 std::string printable(std::string_view text, bool multi_line = false);
 

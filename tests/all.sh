@@ -70,6 +70,11 @@ suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) f
   "$build/tests/unit_tests"
 single "simulation: every single fault at every step, and fixed seeds" 600 \
   "$build/tests/simulation" --exhaustive --seeds 300
+single "manual pages are clean" 60 mandoc -T lint -W style man/*.1
+single "completions in bash, zsh and fish" 300 /usr/bin/python3 tests/completions/shells.py \
+  "$build/vmferry" . --all
+single "help on a terminal, and what is installed" 200 /usr/bin/python3 tests/cli/terminal.py \
+  "$build/vmferry" .
 for source in tests/fuzz/*.cpp; do
   name=$(basename "$source" .cpp)
   mkdir -p "$logs/corpus-$name"

@@ -4,6 +4,9 @@
 
 #include <sstream>
 
+#include "core/base/text.hpp"
+#include "core/flags/rules_text.hpp"
+
 using namespace vmferry;
 using namespace vmferry::cli;
 
@@ -30,6 +33,24 @@ TEST_CASE("help: three values are shown compactly") {
   const std::string text = command_help(*find_command("migrate"));
   CHECK(text.contains("--[no-]live"));
   CHECK(text.contains("neither leaves it"));
+}
+
+TEST_CASE("help: a wide terminal's width is used, a narrow one kept to") {
+  const Command& migrate = *find_command("migrate");
+  CHECK(longest_line(command_help(migrate, 132)) > 100);
+  CHECK(longest_line(command_help(migrate, 132)) <= 132);
+  CHECK(longest_line(overview(60)) <= 60);
+}
+
+TEST_CASE("help: rules fit 80 columns, and use more where there is more") {
+  CHECK(longest_line(rules_overview()) <= 80);
+  for (const DriverRules* rules : all_rules()) {
+    CAPTURE(rules->name);
+    CHECK(longest_line(rules_text(*rules, libvirt_version(9, 0, 0))) <= 80);
+    CHECK(longest_line(rules_text(*rules, 0, 120)) <= 120);
+  }
+  for (const OptRow& r : opt_rows()) CHECK(longest_line(option_rules_text(r.id)) <= 80);
+  CHECK(longest_line(rules_text(*find_rules("vz"), 0, 120)) > 100);
 }
 
 TEST_CASE("wrap") {

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""The completions in the real shells, typed at a pseudo-terminal. Usage: shells.py VMFERRY ROOT.
+"""The completions in the real shells, typed at a pseudo-terminal.
+Usage: shells.py VMFERRY ROOT [--all]
 
-A shell that is not installed is skipped, and said so.
+A shell that is not installed is skipped, and said so; with --all it is a failure.
 """
 import os
 import pathlib
 import pty
 import select
 import shutil
+import socket
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +34,8 @@ class Shell:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def wait_for(self, text):
-        end = time.monotonic() + PATIENCE
+    def wait_for(self, text, patience=PATIENCE):
+        end = time.monotonic() + patience
         while text not in self.seen and time.monotonic() < end:
             ready, _, _ = select.select([self.fd], [], [], 0.2)
             if not ready:
@@ -71,12 +75,54 @@ CASES = [
     ('vmferry migrate web1 known-ho\t', 'known-host.example', 'a host that ssh knows'),
     ('vmferry migrate web1 qemu+ssh://known-ho\t', 'qemu+ssh://known-host.example/system', 'a URI'),
     ('vmferry define guest-f\t', 'guest-file.xml', 'a file'),
+    ('vmferry -c test:///default migrate we\t', 'web1', 'a running domain'),
+    ('vmferry -c vz:///system migrate a b --pers\t', '--persistent', 'an option of vz'),
 ]
+# typed, what the shell would add if it could, why it must not
+NEVER = [
+    ('vmferry -c vz:///system migrate a b --tunnel\t', '--tunnelled', 'an option that vz refuses'),
+    ('vmferry -c test:///default migrate id\t', 'idle1', 'a stopped domain'),
+    ('vmferry -c test:///absent domstate w\t', 'rror', 'an error'),
+]
+STATIC_SECONDS = 0.010  # a release build's; others get ten times that
+DOMAIN_SECONDS = 0.300
+
+
+def timings(binary, home):
+    """How long the program itself takes; a host that never answers counts as one without domains."""
+    env = {'HOME': home, 'PATH': os.environ['PATH']}
+    build = (binary.parent / 'CMakeCache.txt')
+    release = build.exists() and 'CMAKE_BUILD_TYPE:STRING=Release' in build.read_text()
+    slack = 1 if release else 10
+
+    def once(*words):
+        begin = time.monotonic()
+        result = subprocess.run([binary, 'complete', '--', *words], env=env, capture_output=True,
+                                timeout=30, check=False)
+        return time.monotonic() - begin, result
+
+    failures = 0
+    for words in (['migr'], ['migrate', 'web1', 'host2', '--'], ['rules', '']):
+        median = statistics.median(once(*words)[0] for _ in range(15))
+        ok = median <= STATIC_SECONDS * slack
+        failures += not ok
+        print(f"{'ok  ' if ok else 'FAIL'} static completion of {words}: {median * 1000:.1f} ms")
+    mute = socket.socket(socket.AF_UNIX)
+    mute.bind(f'{home}/mute')
+    mute.listen(8)  # connections are taken, and nothing is ever said
+    seconds, result = once('-c', f'qemu+unix:///system?socket={home}/mute', 'domstate', '')
+    ok = seconds <= DOMAIN_SECONDS + STATIC_SECONDS * 10 * slack and not result.stdout + result.stderr
+    failures += not ok
+    print(f"{'ok  ' if ok else 'FAIL'} a host that does not answer: given up silently after "
+          f'{seconds * 1000:.0f} ms {result.stdout + result.stderr!r}')
+    mute.close()
+    return failures
 
 
 def run(name, argv, load, home, path):
     failures = 0
-    for typed, expected, what in CASES:
+    for typed, expected, what in CASES + NEVER:
+        wanted = (typed, expected, what) in CASES
         shell = Shell(argv, home, path)
         try:
             shell.type(load + '; echo rea''dy$((40+2))\n' if name != 'fish'
@@ -85,8 +131,10 @@ def run(name, argv, load, home, path):
             if ok:
                 shell.seen = ''
                 shell.type(typed)
-                ok, seen = shell.wait_for(expected)
-            print(f"{'ok  ' if ok else 'FAIL'} {name}: {what}")
+                ok, seen = shell.wait_for(expected, PATIENCE if wanted else 2)
+                seen = seen.replace(typed.rstrip('\t'), '', 1)
+                ok = ok if wanted else expected not in seen
+            print(f"{'ok  ' if ok else 'FAIL'} {name}: {'' if wanted else 'never '}{what}")
             if not ok:
                 failures += 1
                 print(f'  expected {expected!r}, saw {seen!r}')
@@ -103,9 +151,11 @@ def main():
         pathlib.Path(f'{home}/.ssh/known_hosts').write_text(
             'known-host.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA\n')
         pathlib.Path(f'{home}/guest-file.xml').write_text('<domain/>')
+        failures += timings(binary, home)
         for name, (argv, load) in shells(root).items():
             if shutil.which(argv[0]) is None:
                 print(f'skip {name}: not installed')
+                failures += '--all' in sys.argv
                 continue
             failures += run(name, argv, load, home, str(binary.parent))
     return 1 if failures else 0
