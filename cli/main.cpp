@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "cli/app.hpp"
+#include "cli/data_network.hpp"
 #include "cli/output.hpp"
 #include "cli/prompt.hpp"
 #include "core/base/text.hpp"
@@ -143,6 +144,7 @@ int run(std::vector<std::string> words) {
 
   const OpenHost open_host{&clock, &sink, &prompter, &test};
   test.set_opener(open_host);
+  test.set_network(data_network(clock, process_environment));
   Surroundings around{.executor = io.get_executor(),
                       .clock = clock,
                       .stop = stop,

@@ -71,6 +71,11 @@ Task<> Host::shutdown_by(const DomainRef& domain, std::uint32_t modes) {
   co_await shutdown(domain);
 }
 
+Task<Tunnel> Host::prepare_tunnel(const PhaseCall&, const Cookie&) {
+  throw Error(ErrorId::unsupported, "this host takes no tunnelled migration");
+  co_return Tunnel{};
+}
+
 Task<std::optional<bool>> Host::ever_started(const DomainRef&, const Cookie&) {
   co_return std::nullopt;
 }

@@ -79,6 +79,13 @@ struct Prepared {
   Cookie cookie;
   std::optional<std::string> uri;  ///< where the destination listens, if it wants to say
 };
+/// What a tunnelled prepare gives: the stream of the guest's memory is written to `data`, whose
+/// finish_writing() returns once the destination has taken all of it. Closing it before that
+/// aborts.
+struct Tunnel {
+  Prepared prepared;
+  std::unique_ptr<Stream> data;
+};
 struct Finished {
   std::optional<DomainRef> domain;  ///< none after finish(cancelled)
   Cookie cookie;
@@ -197,6 +204,9 @@ class Host {
                                std::optional<std::string> dconnuri) = 0;
   virtual Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) = 0;
   virtual Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) = 0;
+
+  /// As prepare(), for data that comes through this connection. Errors: unsupported as well.
+  virtual Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie);
 
   /// finish() with everything but the cookie made ready. `call` is copied.
   virtual ReadyFinish ready_finish(const PhaseCall& call);

@@ -1,112 +1,13 @@
 #include "core/rpc/client.hpp"
 
-#include <algorithm>
 #include <array>
 #include <asio/co_spawn.hpp>
-#include <deque>
-#include <map>
 
 #include "core/async/race.hpp"
-#include "core/async/signal.hpp"
 #include "core/base/text.hpp"
+#include "core/rpc/link.hpp"
 
 namespace vmferry::rpc {
-
-struct Client::Pending {
-  explicit Pending(const Executor& ex) : changed(ex) {}
-  Signal changed;
-  std::optional<Packet> reply;
-  bool written = false;  // the request may have reached the peer
-};
-
-// What the loops and the calls share. It outlives the Client while a loop is still winding up.
-struct Client::Link {
-  Link(std::unique_ptr<Stream> s, Clock& c, const Executor& ex, ClientOptions o)
-      : stream(std::move(s)), clock(c), options(o), outbox_changed(ex), place_free(ex), died(ex) {}
-
-  struct Outgoing {
-    Bytes bytes;
-    std::uint32_t serial;  // 0: nobody waits for an answer
-  };
-
-  std::unique_ptr<Stream> stream;
-  Clock& clock;
-  ClientOptions options;
-  // By serial; null: nobody waits any more, but the peer still works on it, so it keeps its place.
-  std::map<std::uint32_t, Pending*> pending;
-  int long_calls = 0;  // calls without a deadline under way
-  std::deque<Outgoing> outbox;
-  Signal outbox_changed;
-  Signal place_free;
-  Signal died;
-  std::uint32_t serial = 0;
-  std::optional<Error> dead;
-  Micros heard{};  // when anything last came in
-  OnEvent on_event;
-  bool pinging = false;
-
-  void send(const Header& header, std::span<const std::byte> payload) {
-    outbox.push_back({value_or_throw(pack(header, payload)), header.serial});
-    outbox_changed.notify();
-  }
-
-  void die(Error why) {
-    if (dead) return;
-    // What a transport says of a connection that never came about stands as it is.
-    const bool never_was = why.exit() == Exit::connect;
-    if (!never_was && why.id != ErrorId::protocol && why.id != ErrorId::connect_lost)
-      why = Error(ErrorId::connect_lost, why.message);
-    dead = std::move(why);
-    stream->close();
-    for (auto& [number, call] : pending)
-      if (call) call->changed.notify();
-    outbox_changed.notify();
-    place_free.notify();
-    died.notify();
-  }
-
-  // One place stays free for an abort as long as a call is under way that may need one.
-  bool has_place(const CallOptions& call) const {
-    const bool keep_one = !call.urgent && (long_calls > 0 || call.deadline == Micros(0));
-    return pending.size() < kCallsInFlight - (keep_one ? 1 : 0);
-  }
-
-  // Nobody waits for that answer any more.
-  void abandon(std::uint32_t number) {
-    pending[number] = nullptr;
-    const auto unanswered = std::ranges::count_if(pending, [](const auto& p) { return !p.second; });
-    if (unanswered >= kCallsInFlight - 1)
-      die(Error(ErrorId::connect_lost, "the host leaves one call after the other unanswered"));
-  }
-
-  // Keepalive is a program of its own; a stream's packets and late replies have no one here.
-  void route(Packet packet) {
-    const Header& h = packet.header;
-    if (h.program == proto::kKeepaliveProgram) {
-      if (h.procedure == proto::kPing) send(keepalive(proto::kPong), {});
-      return;
-    }
-    if (h.type == Type::message && on_event) on_event(h.procedure, packet.payload);
-    if (h.type != Type::reply) return;
-    const auto it = pending.find(h.serial);
-    if (it == pending.end()) return;
-    if (it->second) {
-      it->second->reply = std::move(packet);
-      it->second->changed.notify();
-    } else {
-      pending.erase(it);
-      place_free.notify();
-    }
-  }
-
-  static Header keepalive(std::int32_t procedure) {
-    Header h;
-    h.program = proto::kKeepaliveProgram;
-    h.procedure = procedure;
-    h.type = Type::message;
-    return h;
-  }
-};
 
 // A call's place among those under way, given back once it is answered.
 struct Client::InFlight {
@@ -194,6 +95,8 @@ Task<> Client::write_loop(std::shared_ptr<Link> link) {
     const auto it = link->pending.find(next.serial);
     if (it != link->pending.end() && it->second) it->second->written = true;
     co_await link->stream->write_all(next.bytes);
+    link->outbox_bytes -= next.bytes.size();
+    for (const auto& [serial, upload] : link->uploads) upload->changed.notify();
   }
 }
 
@@ -236,7 +139,8 @@ void Client::post_encoded(std::int32_t procedure, const Bytes& payload) {
   link_->send(header, payload);
 }
 
-Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, CallOptions options) {
+Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, CallOptions options,
+                              std::shared_ptr<Upload> upload) {
   const auto link = link_;
   const auto ex = co_await asio::this_coro::executor;
   co_await wait_place(link, options);
@@ -247,6 +151,10 @@ Task<Packet> Client::exchange(std::int32_t procedure, const Bytes& payload, Call
   header.procedure = procedure;
   header.serial = ++link->serial;
   const InFlight place(link, header.serial, mine, options.deadline == Micros(0));
+  if (upload) {  // before the answer: what the server says of the stream may follow it closely
+    upload->call = header;
+    link->uploads.emplace(header.serial, upload);
+  }
   link->send(header, payload);
   try {
     if (options.deadline == Micros(0)) {

@@ -56,6 +56,23 @@ class Client {
     co_return value_or_throw(xdr::decode<typename P::Ret>(reply.payload));
   }
 
+  /// A call that opens a stream to the server; the caller writes to `stream` what is to go there.
+  /// finish_writing() returns once the server has confirmed that it has everything; closing it
+  /// before that aborts. Its errors: what the server says, connect_lost, timed_out.
+  template <class P>
+  struct Streamed {
+    typename P::Ret ret;
+    std::unique_ptr<Stream> stream;
+  };
+  template <class P>
+  Task<Streamed<P>> call_streamed(typename P::Args args, CallOptions options = {}) {
+    const Bytes request = value_or_throw(xdr::encode(args));
+    std::unique_ptr<Stream> stream;
+    const Packet reply = co_await open_upload(P::number, request, options, stream);
+    co_return Streamed<P>{value_or_throw(xdr::decode<typename P::Ret>(reply.payload)),
+                          std::move(stream)};
+  }
+
   /// Sends a call whose answer nobody needs.
   template <class P>
   void post(const typename P::Args& args) {
@@ -71,7 +88,12 @@ class Client {
   struct Link;
   struct Pending;
   struct InFlight;
-  Task<Packet> exchange(std::int32_t procedure, const Bytes& payload, CallOptions options);
+  struct Upload;
+  class UploadStream;
+  Task<Packet> exchange(std::int32_t procedure, const Bytes& payload, CallOptions options,
+                        std::shared_ptr<Upload> upload = nullptr);
+  Task<Packet> open_upload(std::int32_t procedure, const Bytes& payload, CallOptions options,
+                           std::unique_ptr<Stream>& stream);
   static Task<> read_loop(std::shared_ptr<Link> link);
   static Task<> write_loop(std::shared_ptr<Link> link);
   static Task<> ping_loop(std::shared_ptr<Link> link);

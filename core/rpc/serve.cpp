@@ -76,6 +76,18 @@ proto::RemoteError to_remote_error(const Error& error, std::int32_t domain) {
 
 namespace {
 
+constexpr std::size_t kStreamUnread = 1 << 20;  // bytes of streams that wait; then nothing is read
+
+// A client's stream, and what of it has not been taken yet.
+struct Inbound {
+  Inbound(const Header& h, Opened o, const Executor& ex) : call(h), to(std::move(o)), changed(ex) {}
+  Header call;
+  Opened to;
+  Signal changed;
+  std::deque<Bytes> queue;
+  bool ends = false, aborted = false;
+};
+
 // One connection. Its loops and calls are children; serve() ends after the last of them. They share
 // ownership, so that it does not matter in which order a dying executor destroys them.
 class Session final : public Peer, public std::enable_shared_from_this<Session> {
@@ -87,6 +99,8 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     service_ = make(*this);
     spawn(read_loop(shared_from_this()));
     spawn(write_loop(shared_from_this()));
+    if (options_.first_call_within > Micros(0)) spawn(watch_silence(shared_from_this()));
+    if (options_.drain) spawn(watch_drain(shared_from_this()));
   }
 
   void send_event(std::int32_t procedure, const Bytes& body) override {
@@ -123,6 +137,8 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     why_ = std::move(why);
     stream_->close();
     waiting_.clear();
+    for (const auto& [serial, in] : inbound_) in->to->close();
+    inbound_.clear();
     changed_.notify();
   }
 
@@ -173,6 +189,73 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     reply(header, std::unexpected(rpc_error(ErrorId::unsupported, std::move(why))));
   }
 
+  // -- streams ------------------------------------------------------------------------------------
+
+  void open_stream(const Header& call, Opened to) {
+    const auto in = std::make_shared<Inbound>(call, std::move(to), ex_);
+    inbound_.insert_or_assign(call.serial, in);
+    spawn(pump(shared_from_this(), in));
+  }
+
+  // Packets of a stream that is not open (any more) mean nothing: they may have crossed its end.
+  void route_stream(Packet packet) {
+    const auto at = inbound_.find(packet.header.serial);
+    if (at == inbound_.end() || at->second->call.procedure != packet.header.procedure) return;
+    const auto in = at->second;
+    if (packet.header.status == Status::proceed && !in->ends) {
+      stream_bytes_ += packet.payload.size();
+      in->queue.push_back(std::move(packet.payload));
+    } else if (packet.header.status == Status::ok) {
+      in->ends = true;
+    } else if (packet.header.status == Status::error) {
+      in->aborted = true;
+      in->to->close();
+    }
+    in->changed.notify();
+  }
+
+  void end_stream(const Inbound& in, const Result<>& how) {
+    if (over_) return;
+    Header header = in.call;
+    header.type = Type::stream;
+    header.status = how ? Status::ok : Status::error;
+    if (how) return send(header, {});
+    const auto error = to_remote_error(how.error(), options_.error_domain);
+    send(header, value_or_throw(xdr::encode(error)));
+  }
+
+  static Task<> carry(std::shared_ptr<Session> self, std::shared_ptr<Inbound> in) {
+    while (!self->over_ && !in->aborted) {
+      if (in->queue.empty()) {
+        if (in->ends) {
+          co_await in->to->finish_writing();
+          co_return;
+        }
+        co_await in->changed.wait();
+        continue;
+      }
+      const Bytes next = std::move(in->queue.front());
+      in->queue.pop_front();
+      co_await in->to->write_all(next);
+      self->stream_bytes_ -= next.size();
+      self->changed_.notify();
+    }
+  }
+
+  static Task<> pump(std::shared_ptr<Session> self, std::shared_ptr<Inbound> in) {
+    Task<> carrying = carry(self, in);
+    const Result<> ended = co_await settle(std::move(carrying));
+    const auto at = self->inbound_.find(in->call.serial);
+    if (at != self->inbound_.end() && at->second == in) self->inbound_.erase(at);
+    in->to->close();
+    self->stream_bytes_ = 0;  // counted anew: what is not taken any more is held by nobody
+    in->queue.clear();
+    for (const auto& [serial, other] : self->inbound_)
+      for (const Bytes& waiting : other->queue) self->stream_bytes_ += waiting.size();
+    self->end_stream(*in, in->aborted ? Result<>() : ended);
+    self->changed_.notify();
+  }
+
   // Streams that nobody opened, holes, messages and replies have no receiver here.
   void route(Packet packet) {
     const Header& h = packet.header;
@@ -180,6 +263,8 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
       if (h.procedure == proto::kPing) send_keepalive(proto::kPong);
       return;
     }
+    if (h.type == Type::stream && h.program == proto::kRemoteProgram)
+      return route_stream(std::move(packet));
     if (h.type != Type::call && h.type != Type::call_with_fds) return;
     if (h.program != proto::kRemoteProgram)
       return refuse(h, fmt::format("unknown program {:#x}", h.program));
@@ -189,6 +274,7 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
       return refuse(h, "file descriptors cannot be passed on this connection");
     if (h.status != Status::ok)
       return refuse(h, fmt::format("a call with status {}", std::to_underlying(h.status)));
+    called_ = true;
     held_bytes_ += packet.payload.size();
     waiting_.push_back(std::move(packet));
     start_waiting();
@@ -212,24 +298,33 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
   }
 
   bool full() const {
-    return waiting_.size() >= options_.waiting_max ||
+    return waiting_.size() >= options_.waiting_max || stream_bytes_ > kStreamUnread ||
            (held_bytes_ > options_.memory_max && calls_ > 0);
   }
 
   // A coroutine, so that what the service throws at once is an answer too.
-  static Task<Bytes> answer(std::shared_ptr<Session> self, std::int32_t procedure, Bytes payload) {
-    Task<Bytes> body = self->service_->call(procedure, std::move(payload));
-    co_return co_await std::move(body);
+  static Task<Bytes> answer(std::shared_ptr<Session> self, std::int32_t procedure, Bytes payload,
+                            Opened& opened) {
+    Task<Bytes> body = self->service_->call(procedure, std::move(payload), opened);
+    Bytes result = co_await std::move(body);
+    if (opened && self->inbound_.size() >= self->options_.streams_max) {
+      opened.reset();
+      throw rpc_error(ErrorId::refused, "too many streams are open");
+    }
+    co_return result;
   }
 
   static Task<> run_call(std::shared_ptr<Session> self, Packet packet) {
     const Header header = packet.header;
     const std::size_t held = packet.payload.size();
-    Task<Bytes> body = answer(self, header.procedure, std::move(packet.payload));
+    Opened opened;
+    Task<Bytes> body = answer(self, header.procedure, std::move(packet.payload), opened);
     Result<Bytes> result = co_await settle(std::move(body));
     --self->calls_;
     self->held_bytes_ -= held;
+    const bool streams = result && opened && !self->over_;
     self->reply(header, std::move(result));
+    if (streams) self->open_stream(header, std::move(opened));
     self->start_waiting();
     self->changed_.notify();
   }
@@ -281,6 +376,21 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     }
   }
 
+  // A connection costs something: who does not want anything has to leave.
+  static Task<> watch_silence(std::shared_ptr<Session> self) {
+    co_await self->clock_.sleep(self->options_.first_call_within);
+    if (!self->called_)
+      self->end(Error(ErrorId::timed_out, "the client connected and asked for nothing"));
+  }
+
+  static Task<> watch_drain(std::shared_ptr<Session> self) {
+    co_await self->options_.drain->wait();
+    while (!self->over_) {
+      if (self->calls_ == 0 && self->waiting_.empty() && !self->service_->busy()) self->finish();
+      co_await self->changed_.wait();
+    }
+  }
+
   std::unique_ptr<Stream> stream_;
   Clock& clock_;
   Executor ex_;
@@ -293,8 +403,9 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
   std::deque<Bytes> outbox_;
   std::size_t outbox_bytes_ = 0;
   std::deque<Packet> waiting_;
-  std::size_t calls_ = 0, held_bytes_ = 0;
-  bool pinging_ = false, finishing_ = false, over_ = false;
+  std::size_t calls_ = 0, held_bytes_ = 0, stream_bytes_ = 0;
+  std::map<std::uint32_t, std::shared_ptr<Inbound>> inbound_;  // by serial
+  bool pinging_ = false, finishing_ = false, over_ = false, called_ = false;
   std::optional<Error> why_;
 };
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "core/async/clock.hpp"
+#include "core/async/signal.hpp"
 #include "core/async/stream.hpp"
 #include "core/proto/error.hpp"
 #include "core/rpc/frame.hpp"
@@ -19,23 +20,33 @@ namespace vmferry::rpc {
 Error unknown_procedure(std::int32_t number);
 Error undecodable(const Error& why);  ///< a call whose arguments cannot be read
 
+/// What a procedure has opened for the client's stream: data that the client sends under the call's
+/// serial is written there; then finish_writing(), or close() when the client gave up.
+using Opened = std::unique_ptr<Stream>;
+
 template <class Impl, class P>
-Task<Bytes> run_procedure(Impl& impl, Bytes payload) {
+Task<Bytes> run_procedure(Impl& impl, Bytes payload, Opened& opened) {
   Result<typename P::Args> args = xdr::decode<typename P::Args>(payload);
   if (!args) throw undecodable(args.error());
   payload = Bytes();  // the arguments have their own copy
-  Task<typename P::Ret> body = impl.on(P{}, *std::move(args));
+  Task<typename P::Ret> body = [&] {
+    if constexpr (requires { impl.on(P{}, *std::move(args), opened); })
+      return impl.on(P{}, *std::move(args), opened);
+    else
+      return impl.on(P{}, *std::move(args));
+  }();
   const typename P::Ret ret = co_await std::move(body);
   co_return value_or_throw(xdr::encode(ret));
 }
 
-/// A list of procedures; `Impl` has one overload `Task<Ret> on(P, Args)` for each of them.
+/// A list of procedures; `Impl` has one overload `Task<Ret> on(P, Args)` for each of them, or, for
+/// one that opens a stream, `on(P, Args, Opened&)`.
 template <class... P>
 struct Procedures {
   template <class Impl>
   struct Entry {
     std::int32_t number = 0;
-    Task<Bytes> (*run)(Impl&, Bytes) = nullptr;
+    Task<Bytes> (*run)(Impl&, Bytes, Opened&) = nullptr;
   };
 
   template <class Impl>
@@ -45,20 +56,25 @@ struct Procedures {
     return rows;
   }
 
+  static consteval auto numbers() {
+    std::array<std::int32_t, sizeof...(P)> all{P::number...};
+    std::ranges::sort(all);
+    return all;
+  }
   static consteval bool distinct() {
-    std::array<std::int32_t, sizeof...(P)> numbers{P::number...};
-    std::ranges::sort(numbers);
-    return std::ranges::adjacent_find(numbers) == numbers.end();
+    const auto all = numbers();
+    return std::ranges::adjacent_find(all) == all.end();
   }
 
-  /// Errors: unknown_procedure, undecodable, and the procedure's own. `impl` outlives the Task.
+  /// Errors: unknown_procedure, undecodable, and the procedure's own. `impl` and `opened` outlive
+  /// the Task.
   template <class Impl>
-  static Task<Bytes> dispatch(Impl& impl, std::int32_t number, Bytes payload) {
+  static Task<Bytes> dispatch(Impl& impl, std::int32_t number, Bytes payload, Opened& opened) {
     static_assert(distinct());
     static constexpr auto rows = table<Impl>();
     const auto row = std::ranges::lower_bound(rows, number, {}, &Entry<Impl>::number);
     if (row == rows.end() || row->number != number) throw unknown_procedure(number);
-    return row->run(impl, std::move(payload));
+    return row->run(impl, std::move(payload), opened);
   }
 };
 
@@ -81,7 +97,11 @@ class Peer {
 class Service {
  public:
   virtual ~Service() = default;
-  virtual Task<Bytes> call(std::int32_t procedure, Bytes payload) = 0;
+  /// A call that succeeds may have set `opened`, which outlives the Task.
+  virtual Task<Bytes> call(std::int32_t procedure, Bytes payload, Opened& opened) = 0;
+  /// In the middle of something that takes more calls, a migration: not to be left now if it can
+  /// be helped.
+  virtual bool busy() const { return false; }
 };
 using MakeService = std::function<std::unique_ptr<Service>(Peer&)>;
 
@@ -90,16 +110,22 @@ struct ServeOptions {
   int keepalive_count = 5;       ///< the peer is dead after count + 1 silent intervals
   std::size_t calls_max = 5;     ///< under way at the same time; more wait
   std::size_t waiting_max = 16;  ///< calls that wait; then nothing is read
-  std::size_t memory_max = std::size_t{64} << 20;  ///< bytes held for it, each way
+  std::size_t memory_max = std::size_t{64} << 20;       ///< bytes held for it, each way
+  std::size_t streams_max = 16;                         ///< open at the same time
+  Micros first_call_within = std::chrono::seconds(30);  ///< 0: no limit
+  /// Once requested, the client is left as soon as it is not busy and has no call under way. It
+  /// outlives the Task. Null: never.
+  Stop* drain = nullptr;
   std::int32_t error_domain = proto::kFromRemote;  ///< of errors that have none of their own
 };
 
 /// What an Error looks like on the wire.
 proto::RemoteError to_remote_error(const Error& error, std::int32_t domain);
 
-/// Serves one client until either side ends the connection or this Task is cancelled. Then calls
-/// under way are cancelled and waited for. Returns an error when the peer broke the protocol, gave
-/// no sign of life, or did not read what was sent; `clock` outlives the Task.
+/// Serves one client until either side ends the connection, it is drained, or this Task is
+/// cancelled. Then calls under way are cancelled and waited for. Returns an error when the peer
+/// broke the protocol, never called, gave no sign of life, or did not read what was sent; `clock`
+/// outlives the Task.
 Task<Result<>> serve(std::unique_ptr<Stream> stream, Clock& clock, MakeService make,
                      ServeOptions options = {});
 

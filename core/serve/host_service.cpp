@@ -23,7 +23,8 @@ using All = rpc::Procedures<
     DomainGetCompressionCache, DomainStartPostCopy, MigratePrepare, MigratePerform, MigrateFinish,
     MigratePrepare2, MigrateFinish2, MigrateBegin3, MigratePrepare3, MigratePerform3,
     MigrateFinish3, MigrateConfirm3, MigrateBegin3Params, MigratePrepare3Params,
-    MigratePerform3Params, MigrateFinish3Params, MigrateConfirm3Params>;
+    MigratePerform3Params, MigrateFinish3Params, MigrateConfirm3Params, MigratePrepareTunnel,
+    MigratePrepareTunnel3, MigratePrepareTunnel3Params>;
 
 // What a read-only connection may call. Everything else is refused, so that a procedure which
 // somebody adds is not open to readers by accident.
@@ -76,9 +77,9 @@ std::unique_ptr<rpc::Service> make(rpc::Peer& peer, const Opener& open) {
 
 }  // namespace
 
-Task<Bytes> HostService::call(std::int32_t procedure, Bytes payload) {
+Task<Bytes> HostService::call(std::int32_t procedure, Bytes payload, rpc::Opened& opened) {
   if (read_only_ && std::ranges::find(kReads, procedure) == std::end(kReads)) throw denied();
-  Task<Bytes> body = All::dispatch(*this, procedure, std::move(payload));
+  Task<Bytes> body = All::dispatch(*this, procedure, std::move(payload), opened);
   co_return co_await std::move(body);
 }
 

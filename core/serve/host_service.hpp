@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "core/host/open.hpp"
@@ -26,7 +27,8 @@ class HostService final : public rpc::Service {
   /// `open` gets the name that the client gave to CONNECT_OPEN, empty for none. `peer` outlives us.
   HostService(rpc::Peer& peer, Opener open) : peer_(peer), open_(std::move(open)) {}
 
-  Task<Bytes> call(std::int32_t procedure, Bytes payload) override;
+  Task<Bytes> call(std::int32_t procedure, Bytes payload, rpc::Opened& opened) override;
+  bool busy() const override { return !leaving_.empty() || coming_ > 0; }
 
   // -- the connection (connect.cpp) -------------------------------------------------------------
   Task<proto::AuthListRet> on(proto::AuthList, proto::Void);
@@ -104,12 +106,23 @@ class HostService final : public rpc::Service {
   Task<proto::CookieRet> on(proto::MigratePerform3Params, proto::Perform3ParamsArgs args);
   Task<proto::FinishRet> on(proto::MigrateFinish3Params, proto::Finish3ParamsArgs args);
   Task<proto::Void> on(proto::MigrateConfirm3Params, proto::Confirm3ParamsArgs args);
+  Task<proto::Void> on(proto::MigratePrepareTunnel, proto::PrepareTunnelArgs args,
+                       rpc::Opened& opened);
+  Task<proto::CookieRet> on(proto::MigratePrepareTunnel3, proto::PrepareTunnel3Args args,
+                            rpc::Opened& opened);
+  Task<proto::CookieRet> on(proto::MigratePrepareTunnel3Params, proto::Prepare3ParamsArgs args,
+                            rpc::Opened& opened);
 
  private:
   Host& host();  ///< Errors: not open
   Task<bool> host_supports(proto::Feature feature);
   void tell(std::int32_t callback, std::int32_t event_id, const DomainEvent& event);
+  Task<proto::BeginRet> begin(const PhaseCall& call);
   Task<proto::PrepareRet> prepare(const PhaseCall& call, const Cookie& cookie);
+  Task<Cookie> prepare_tunnel(const PhaseCall& call, const Cookie& cookie, rpc::Opened& opened);
+  Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
+                       std::optional<std::string> dconnuri);
+  Task<> confirm(const PhaseCall& call, const Cookie& cookie, bool cancelled);
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, bool cancelled);
 
   rpc::Peer& peer_;
@@ -118,6 +131,9 @@ class HostService final : public rpc::Service {
   std::unique_ptr<Host> host_;
   std::map<std::int32_t, std::unique_ptr<Subscription>> callbacks_;
   std::int32_t next_callback_ = 0;
+  // Migrations between their first and last phase here.
+  std::set<Uuid> leaving_;
+  int coming_ = 0;
 };
 
 /// Serves one client over `stream` until it leaves; see rpc::serve. `open` makes its Host.

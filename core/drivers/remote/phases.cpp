@@ -100,6 +100,32 @@ Task<Prepared> RemoteHost::prepare(const PhaseCall& call, const Cookie& cookie) 
   co_return Prepared{std::move(ret.cookie_out.v), from_wire(ret.uri_out)};
 }
 
+// The answer has no URI: the data goes where the call went.
+Task<Tunnel> RemoteHost::prepare_tunnel(const PhaseCall& call, const Cookie& cookie) {
+  if (call.protocol >= Protocol::v3) demand_cookie(cookie, "the source's Begin");
+  Tunnel tunnel;
+  if (call.protocol == Protocol::v3_params) {
+    Prepare3ParamsArgs args{{to_wire(call.params)}, cookie, narrow(call.flags)};
+    Task<rpc::Client::Streamed<MigratePrepareTunnel3Params>> asked =
+        client_->call_streamed<MigratePrepareTunnel3Params>(std::move(args), kSetUp);
+    auto opened = co_await std::move(asked);
+    tunnel = {{std::move(opened.ret.cookie_out.v), {}}, std::move(opened.stream)};
+  } else if (call.protocol == Protocol::v3) {
+    PrepareTunnel3Args args{cookie, call.flags.bits(), dname(call), bandwidth(call), xml(call)};
+    Task<rpc::Client::Streamed<MigratePrepareTunnel3>> asked =
+        client_->call_streamed<MigratePrepareTunnel3>(std::move(args), kSetUp);
+    auto opened = co_await std::move(asked);
+    tunnel = {{std::move(opened.ret.cookie_out.v), {}}, std::move(opened.stream)};
+  } else {
+    PrepareTunnelArgs args{call.flags.bits(), dname(call), bandwidth(call), xml(call)};
+    Task<rpc::Client::Streamed<MigratePrepareTunnel>> asked =
+        client_->call_streamed<MigratePrepareTunnel>(std::move(args), kSetUp);
+    auto opened = co_await std::move(asked);
+    tunnel.data = std::move(opened.stream);
+  }
+  co_return tunnel;
+}
+
 Task<Cookie> RemoteHost::perform(const PhaseCall& call, const Cookie& cookie,
                                  std::optional<std::string> dconnuri) {
   const bool by_source = dconnuri || call.flags.has(Flag::peer2peer);

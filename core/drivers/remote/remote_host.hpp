@@ -64,6 +64,7 @@ class RemoteHost final : public Host {
                        std::optional<std::string> dconnuri) override;
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
   Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie) override;
   ReadyFinish ready_finish(const PhaseCall& call) override;
 
  private:

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/drivers/test/data.hpp"
+#include "core/drivers/test/path.hpp"
 #include "core/drivers/test/test_host.hpp"
 
 namespace vmferry::sim {
@@ -39,8 +39,9 @@ int level_of(const Params& params) {
 class Copy {
  public:
   Copy(World& world, HostState& source, std::shared_ptr<Guest> guest, std::shared_ptr<OutJob> job,
-       const PhaseCall& call, std::uint8_t version)
-      : world_(world),
+       const PhaseCall& call, std::uint8_t version, std::unique_ptr<Stream> tunnel)
+      : tunnel_(std::move(tunnel)),
+        world_(world),
         source_(source),
         guest_(std::move(guest)),
         job_(std::move(job)),
@@ -49,14 +50,15 @@ class Copy {
         packer_(method_of(call), level_of(call.params), cached_pages(*guest_, call)) {}
 
   Task<> run() {
-    connect();
+    co_await connect();
     start();
     co_await wait(rtt());
     if (call_.flags.has(Flag::rdma_pin_all)) co_await wait(pinning());
     figures().setup = world_.now() - figures().started;
     if (copies_storage()) co_await send_disks();
     if (!call_.flags.has(Flag::live) && running()) stop_cpus();
-    deliver(packer_.header(guest_->spec.shape, version_));
+    const Bytes header = packer_.header(guest_->spec.shape, version_);
+    co_await path_->deliver(header);
     co_await rounds();
     if (!job_->postcopy) co_await last_round();
   }
@@ -77,19 +79,20 @@ class Copy {
     return bytes / std::max<std::uint64_t>(page, 1);
   }
 
-  void connect() {
+  Task<> connect() {
+    const auto ex = co_await asio::this_coro::executor;
+    Leaving leaving{world_.shared_from_this(), guest_, job_, ex};
+    if (tunnel_) {
+      path_ = tunnel_path(std::move(leaving), std::move(tunnel_));
+      co_return;
+    }
     const auto* uri = call_.params.get<std::string>("migrate_uri");
     if (!uri) throw refusal(ErrorId::remote, 1, "no migration URI was given");
-    uri_ = *uri;
-    const auto [host, guest] = world_.listener(uri_);
-    if (!guest || !guest->in || !world_.link().up)
-      throw refusal(ErrorId::remote, 9,
-                    fmt::format("unable to connect to {}: connection refused", uri_));
-    destination_ = host;
-    in_ = guest->in;
-    peer_ = guest;
+    const bool tls = call_.flags.has(Flag::tls);
+    path_ = co_await open_path(std::move(leaving), *uri, tls);
+    const HostState* const host = path_->destination();
     const auto* tls_name = call_.params.get<std::string>("tls.destination");
-    if (call_.flags.has(Flag::tls) && tls_name && *tls_name != host->spec.name)
+    if (tls && host && tls_name && *tls_name != host->spec.name)
       throw refusal(
           ErrorId::remote, 9,
           fmt::format("the certificate of {} is not for '{}'", host->spec.name, *tls_name));
@@ -155,24 +158,12 @@ class Copy {
     if (job_->abort && !job_->postcopy)
       throw refusal(ErrorId::cancelled, 78,
                     "operation aborted: migration out job: canceled by client");
-    if (in_->gone || !in_->trouble.empty())
-      throw refusal(ErrorId::remote, 9,
-                    in_->trouble.empty() ? "the migration stream broke: the destination closed it"
-                                         : in_->trouble);
+    path_->check();
     if (!world_.link().up)
       throw refusal(ErrorId::remote, 9, "the migration stream broke: timed out");
     if (guest_->io_error != 0 && call_.flags.has(Flag::abort_on_error))
       throw refusal(ErrorId::remote, 9, "a disk of the guest failed during the migration");
     world_.advance(*guest_);
-  }
-
-  void deliver(const Bytes& frames) {
-    const auto guest = peer_.lock();
-    if (!guest || in_->gone) throw refusal(ErrorId::remote, 9, "the migration stream broke");
-    const auto taken = unpack(frames, *guest, *in_);
-    if (taken) return;
-    in_->trouble = taken.error().message;
-    throw refusal(ErrorId::remote, 9, in_->trouble);
   }
 
   std::uint64_t on_the_wire(std::uint64_t bytes) const {
@@ -201,13 +192,13 @@ class Copy {
       owed = 0;
       f.bps = rate();
       co_await wait(due);
-      deliver(frames);
+      co_await path_->deliver(frames);
       frames.clear();
     }
     const Micros due(static_cast<std::int64_t>(owed * 1000000 / rate()));
     f.bps = rate();
     co_await wait(due + world_.link().latency);
-    if (!frames.empty()) deliver(frames);
+    if (!frames.empty()) co_await path_->deliver(frames);
   }
 
   Task<> send_disks() {
@@ -239,7 +230,7 @@ class Copy {
       told.iteration = static_cast<std::int32_t>(f.iteration);
       world_.emit(source_, told);
       if (job_->postcopy_wanted) {
-        postcopy();
+        co_await postcopy();
         co_return;
       }
       const Micros began = world_.now();
@@ -280,12 +271,14 @@ class Copy {
     if (figures().stopped == Micros::zero()) figures().stopped = world_.now();
     const auto pages = guest_->memory.take_dirty();
     co_await send(pages, true);
-    deliver(packer_.end(guest_->memory.writes()));
+    const Bytes end = packer_.end(guest_->memory.writes());
+    co_await path_->deliver(end);
+    co_await path_->finish();
     figures().memory_remaining = 0;
   }
 
   // The CPUs go over with what they need to run; the pages follow, those that are waited for first.
-  void postcopy() {
+  Task<> postcopy() {
     if (version_ < 3)
       throw refusal(ErrorId::unsupported, 84, "the destination cannot do post-copy");
     figures().stopped = world_.now();
@@ -293,13 +286,19 @@ class Copy {
     Bytes mark = packer_.end(guest_->memory.writes());
     mark[0] = static_cast<std::byte>('S');
     // Pages that changed since they were sent are missing there again.
-    for (const std::uint32_t page : guest_->memory.take_dirty()) deliver(packer_.mark('M', page));
-    deliver(mark);
+    std::vector<std::uint32_t> missing = guest_->memory.take_dirty();
+    Bytes marks;
+    for (const std::uint32_t page : missing) {
+      const Bytes one = packer_.mark('M', page);
+      marks.insert(marks.end(), one.begin(), one.end());
+    }
+    marks.insert(marks.end(), mark.begin(), mark.end());
+    co_await path_->deliver(marks);
     job_->postcopy = true;
-    in_->feeder = guest_;
-    in_->feeding = job_;
+    path_->follow(std::move(missing));
   }
 
+  std::unique_ptr<Stream> tunnel_;
   World& world_;
   HostState& source_;
   std::shared_ptr<Guest> guest_;
@@ -307,10 +306,7 @@ class Copy {
   const PhaseCall& call_;
   std::uint8_t version_;
   Packer packer_;
-  std::string uri_;
-  HostState* destination_ = nullptr;
-  std::shared_ptr<Incoming> in_;
-  std::weak_ptr<Guest> peer_;
+  std::unique_ptr<DataPath> path_;
   int step_ = 0;
 };
 
@@ -329,13 +325,13 @@ std::optional<std::uint32_t> next_missing(const Memory& memory, Incoming& in, st
   return from;
 }
 
+}  // namespace
+
 std::uint64_t postcopy_rate(const World& world, const Guest& source) {
   std::uint64_t rate = world.link().stream_bytes_per_s;
   if (source.max_speed_postcopy > 0) rate = std::min(rate, source.max_speed_postcopy * kMiB);
   return std::max<std::uint64_t>(rate, 1);
 }
-
-}  // namespace
 
 Task<> feed_postcopy(World& world, std::shared_ptr<Guest> guest) {
   const auto in = guest->in;
@@ -374,8 +370,9 @@ Task<> feed_postcopy(World& world, std::shared_ptr<Guest> guest) {
 }
 
 Task<> copy_guest(World& world, HostState& source, std::shared_ptr<Guest> guest,
-                  std::shared_ptr<OutJob> job, const PhaseCall& call, std::uint8_t version) {
-  Copy copy(world, source, std::move(guest), std::move(job), call, version);
+                  std::shared_ptr<OutJob> job, const PhaseCall& call, std::uint8_t version,
+                  std::unique_ptr<Stream> tunnel) {
+  Copy copy(world, source, std::move(guest), std::move(job), call, version, std::move(tunnel));
   co_await copy.run();
 }
 

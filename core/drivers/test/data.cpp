@@ -10,7 +10,7 @@ namespace vmferry::sim {
 
 namespace {
 
-constexpr std::size_t kHead = 9;
+constexpr std::size_t kHead = 9, kPayloadMost = 65536;
 
 void put(Bytes& out, std::uint64_t value, int bytes) {
   for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
@@ -184,11 +184,22 @@ std::uint64_t weight(std::span<const std::byte> bytes, const MemoryShape& shape,
   return 8 + payload * page_bytes / std::max(shape.page_size, 1U);
 }
 
+std::size_t whole_frames(std::span<const std::byte> bytes) {
+  std::size_t at = 0;
+  while (bytes.size() - at >= kHead) {
+    const std::size_t length = get(bytes, at + 5, 4);
+    if (length > kPayloadMost) return bytes.size();  // unpack() refuses it
+    if (bytes.size() - at - kHead < length) break;
+    at += kHead + length;
+  }
+  return at;
+}
+
 Result<> unpack(std::span<const std::byte> frames, Guest& guest, Incoming& in) {
   while (!frames.empty()) {
     if (frames.size() < kHead) return std::unexpected(damaged("a frame is cut short"));
     const std::size_t length = get(frames, 5, 4);
-    if (length > 65536 || length > frames.size() - kHead)
+    if (length > kPayloadMost || length > frames.size() - kHead)
       return std::unexpected(damaged("a frame is longer than it may be"));
     const char kind = static_cast<char>(std::to_integer<std::uint8_t>(frames[0]));
     const auto body = frames.subspan(kHead, length);

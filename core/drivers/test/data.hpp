@@ -37,6 +37,9 @@ class Packer {
 std::uint64_t weight(std::span<const std::byte> frame, const MemoryShape& shape,
                      std::uint64_t page_bytes);
 
+/// How many of these bytes are whole frames; the rest is the beginning of one.
+std::size_t whole_frames(std::span<const std::byte> bytes);
+
 /// Takes frames in on the destination. Errors: protocol; the guest then cannot be loaded.
 Result<> unpack(std::span<const std::byte> frames, Guest& guest, Incoming& in);
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/base/uri.hpp"
+#include "core/drivers/test/reception.hpp"
 #include "core/drivers/test/test_host.hpp"
 
 namespace vmferry::sim {
@@ -13,28 +14,62 @@ std::string incoming_name(const PhaseCall& call, const std::string& otherwise) {
 }
 }  // namespace
 
-// Where data for this guest will be taken: as asked, else tcp at this host's name.
-std::string TestHost::listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest) {
+// Where data for this guest will be taken: as asked; without a host, tcp where others reach us.
+DataAddress TestHost::address_for(const PhaseCall& call) const {
   const auto* address = call.params.get<std::string>("listen_address");
-  std::string scheme = call.flags.has(Flag::tunnelled) ? "tunnel" : "tcp";
-  std::string host = address ? *address : host_.spec.name;
-  std::uint16_t port = 0;
+  DataAddress at{"tcp", address ? *address : std::string(), 0};
   if (const auto* given = call.params.get<std::string>("migrate_uri"); given && !given->empty()) {
     const std::string whole = complete_uri(*host_.rules, *given);
     const MigrateUri uri = value_or_throw(parse_migrate_uri(whole));
     const auto objections = check_uri(*host_.rules, whole);
     if (!objections.empty())
       throw refusal(ErrorId::remote, objections.front().code, objections.front().reason);
-    if (uri.uri.scheme == "unix") {
-      scheme = "unix";
-      host = uri.uri.path;
-      return world_->listen(host_, guest, scheme, host, 1);
-    }
-    scheme = uri.uri.scheme;
-    if (!uri.uri.host.empty()) host = uri.uri.host;
-    port = uri.uri.port;
+    if (uri.uri.scheme == "unix") return {"unix", uri.uri.path, 1};
+    at.scheme = uri.uri.scheme;
+    if (!uri.uri.host.empty()) at.host = uri.uri.host;
+    at.port = uri.uri.port;
   }
-  return world_->listen(host_, guest, scheme, host, port);
+  return at;
+}
+
+// For a guest that leaves another host of this process no socket is needed.
+Task<> TestHost::listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
+                            std::shared_ptr<Incoming> in) {
+  DataAddress at = address_for(call);
+  if (!world_->network || world_->leaves(in->id)) {
+    const std::string& host = at.host.empty() ? host_.spec.name : at.host;
+    in->uri = world_->listen(host_, guest, at.scheme, host, at.port);
+    co_return;
+  }
+  if (at.host.empty()) at.host = host_.spec.address;
+  if (call.flags.has(Flag::tls))
+    throw refusal(ErrorId::unsupported, 84,
+                  "there is no TLS for data between simulated hosts of two processes");
+  Task<std::unique_ptr<DataListener>> listening = world_->network->listen(std::move(at));
+  std::unique_ptr<DataListener> listener = co_await std::move(listening);
+  if (in->gone) throw refusal(ErrorId::remote, 9, "the incoming guest was ended meanwhile");
+  in->uri = listener->uri();
+  world_->listen_at(host_, guest, in->uri);
+  in->reception->accept_on(std::move(listener), in->id);
+}
+
+// Closes with the Incoming, whoever else still holds it.
+static std::shared_ptr<Reception> held(const std::shared_ptr<Reception>& reception) {
+  return {reception.get(), [reception](Reception* r) { r->close(); }};
+}
+
+Task<> TestHost::open_ways(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
+                           std::shared_ptr<Incoming> in, std::unique_ptr<Stream>* tunnel) {
+  const auto ex = co_await asio::this_coro::executor;
+  if (tunnel || (world_->network && !world_->leaves(in->id)))
+    in->reception = held(std::make_shared<Reception>(world_, guest, in, ex));
+  if (tunnel) {
+    *tunnel = in->reception->tunnel();
+    co_return;
+  }
+  if (call.flags.has(Flag::tunnelled))
+    throw refusal(ErrorId::remote, 1, "a tunnelled migration was prepared without a tunnel");
+  co_await listen_for(call, guest, in);
 }
 
 std::shared_ptr<Guest> TestHost::make_incoming(const PhaseCall& call,
@@ -61,6 +96,20 @@ std::shared_ptr<Guest> TestHost::make_incoming(const PhaseCall& call,
 }
 
 Task<Prepared> TestHost::prepare(const PhaseCall& call, const Cookie& cookie) {
+  Task<Prepared> preparing = prepare_incoming(call, cookie, nullptr);
+  co_return co_await std::move(preparing);
+}
+
+Task<Tunnel> TestHost::prepare_tunnel(const PhaseCall& call, const Cookie& cookie) {
+  Tunnel tunnel;
+  Task<Prepared> preparing = prepare_incoming(call, cookie, &tunnel.data);
+  tunnel.prepared = co_await std::move(preparing);
+  tunnel.prepared.uri.reset();
+  co_return tunnel;
+}
+
+Task<Prepared> TestHost::prepare_incoming(const PhaseCall& call, const Cookie& cookie,
+                                          std::unique_ptr<Stream>* tunnel) {
   check_open();
   // Here the parameter carries the guest itself, for every driver; what the user may say of it was
   // checked at begin.
@@ -94,18 +143,12 @@ Task<Prepared> TestHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     made->ran_until = world_->now();
     made->writes_due = 0;
     made->status = {DomainState::paused, kPausedMigration};
-    auto listening = [&]() -> Result<std::string> {
-      try {
-        return listen_for(call, made);
-      } catch (const Error& e) {
-        return std::unexpected(e);
-      }
-    }();
-    if (!listening) {
-      end_incoming(made);
-      throw Error(listening.error());
+    Task<> opening = open_ways(call, made, in, tunnel);
+    const Result<> opened = co_await settle(std::move(opening));
+    if (!opened) {
+      if (!in->gone) end_incoming(made);
+      throw Error(opened.error());
     }
-    in->uri = *listening;
     world_->emit_lifecycle(host_, *made, kEventStarted, kStartedMigrated);
     prepared.uri = in->uri;
   } else if (host_.rules->habits.moves_stopped) {
@@ -140,7 +183,9 @@ void TestHost::persist(Guest& guest, const PhaseCall& call, const std::string& x
 
 Task<> TestHost::run_postcopy(std::shared_ptr<Guest> guest) {
   world_->run(host_, *guest, kRunningPostcopy, kResumedPostcopy);
-  const auto fed = co_await settle(feed_postcopy(*world_, guest));
+  const bool pushed = guest->in->reception != nullptr;
+  Task<> feeding = pushed ? await_postcopy(*world_, guest) : feed_postcopy(*world_, guest);
+  const auto fed = co_await settle(std::move(feeding));
   if (!guest->active()) throw refusal(ErrorId::remote, 9, "the incoming guest died");
   if (!fed) {
     world_->pause(host_, *guest, kPausedPostcopyFailed, kSuspendedPostcopyFailed);
@@ -162,11 +207,17 @@ Task<Finished> TestHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
   }
   Result<CookieBody> body = CookieBody{CookieBody::Kind::performed, 1, 1, 1, in->id, {}};
   if (!cookie.empty()) body = decode_cookie(cookie, CookieBody::Kind::performed);
+  if (in->reception && !in->offline) {  // the last of the data may still be on its way
+    co_await in->reception->arrived();
+    if (found->in != in) throw refusal(ErrorId::remote, 9, "the incoming guest is gone");
+  }
   const bool ours = body && body->id == in->id && !host_.record.contains(in->id);
   if (!ours || (!in->offline && !in->loaded && !in->postcopy)) {
+    const std::string why = in->trouble;
     end_incoming(found);
     throw refusal(ErrorId::remote, 9,
-                  ours ? "the guest did not arrive" : "not the cookie of this guest");
+                  !ours ? "not the cookie of this guest"
+                        : "the guest did not arrive" + (why.empty() ? "" : ": " + why));
   }
   persist(*found, call, body->text);
   if (host_.spec.record) host_.record[in->id] = true;

@@ -73,6 +73,8 @@ struct OutJob {
   CopyFigures figures;
 };
 
+class Reception;  // reception.hpp
+
 /// The migration into a host.
 struct Incoming {
   MigrationId id;
@@ -90,9 +92,10 @@ struct Incoming {
   std::string trouble;              ///< why the stream could not be loaded
   std::deque<std::uint32_t> wants;  ///< pages that the CPUs wait for (post-copy's way back)
   std::optional<std::string> persistent_xml;
-  std::optional<GuestSpec> before;  ///< what was defined here under this UUID
-  std::weak_ptr<Guest> feeder;      ///< post-copy: the source's guest, which has the rest
-  std::shared_ptr<OutJob> feeding;  ///< and its job
+  std::optional<GuestSpec> before;       ///< what was defined here under this UUID
+  std::weak_ptr<Guest> feeder;           ///< post-copy: the source's guest, which has the rest
+  std::shared_ptr<OutJob> feeding;       ///< and its job
+  std::shared_ptr<Reception> reception;  ///< of data that does not come from this process
 };
 
 struct Guest {

@@ -48,6 +48,7 @@ void follow(HostState& host, const Uri& uri) {
                   fmt::format("rules={}: no such driver", escaped(*rules, 64)));
     host.rules = found;
   }
+  if (const auto address = uri.param("address")) host.spec.address = *address;
   if (const auto model = uri.param("model")) {
     if (*model != "libvirt" && *model != "ours")
       throw Error(ErrorId::uri_invalid, "model= is neither libvirt nor ours");
@@ -73,6 +74,7 @@ std::shared_ptr<World> TestDriver::world_for(const Uri& uri, std::string& host) 
     world = World::make(clock_, std::move(spec));
     world->speed = speed_of(uri);
     world->opener = opener_;
+    world->network = network_;
   }
   if (file) host = uri.param("host").value_or(world->hosts().begin()->first);
   return world;

@@ -7,7 +7,8 @@
 //
 // Parameters: rules=DRIVER (whose rules that host follows), seed=N and speed=FACTOR (when given
 // first for that world), model=libvirt|ours (whether the host keeps a record of what it started;
-// default: ours). Nothing outlives the process.
+// default: ours), address=HOST (where other processes reach that host for migration data; when not
+// given, what the data network thinks best). Nothing outlives the process.
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,8 @@ class TestDriver {
   explicit TestDriver(Clock& clock) : clock_(clock) {}
   /// For peer-to-peer migrations to hosts elsewhere.
   void set_opener(Opener opener) { opener_ = std::move(opener); }
+  /// For migration data from and to other processes.
+  void set_network(std::shared_ptr<DataNetwork> network) { network_ = std::move(network); }
   /// Errors: uri_invalid, not_found, xml, connect_failed.
   Task<std::unique_ptr<Host>> open(std::string uri);
 
@@ -30,6 +33,7 @@ class TestDriver {
   std::shared_ptr<World> world_for(const Uri& uri, std::string& host);
   Clock& clock_;
   Opener opener_;
+  std::shared_ptr<DataNetwork> network_;
   std::map<std::string, std::shared_ptr<World>> worlds_;  // by file; "": the default one
 };
 

@@ -2,6 +2,8 @@
 // Finish's answer is lost, it asks before it lets its own copy run again.
 #include <fmt/format.h>
 
+#include "core/base/text.hpp"
+#include "core/base/uri.hpp"
 #include "core/drivers/test/test_host.hpp"
 
 namespace vmferry::sim {
@@ -17,11 +19,28 @@ Task<std::unique_ptr<Host>> open_peer(std::shared_ptr<World> world, std::string 
     const std::string name = uri.substr(prefix.size(), uri.find('?') - prefix.size());
     if (world->host(name)) co_return world->connect(name, uri);
   }
+  // Whoever may ask this host to migrate may not run programs of their choice on it.
+  const auto parsed = parse_connect_uri(uri);
+  if (!parsed || parsed->transport == Transport::ext)
+    throw refusal(ErrorId::uri_invalid, 8,
+                  fmt::format("{}: a host does not open that", escaped(uri, 256)));
   if (!world->opener)
     throw refusal(ErrorId::connect_failed, 38, fmt::format("cannot open {} from here", uri));
   Task<std::unique_ptr<Host>> opening = world->opener(uri);
   std::unique_ptr<Host> peer = co_await std::move(opening);
   co_return peer;
+}
+
+Task<Tunnel> prepare_there(Host& there, const PhaseCall& far, const Cookie& cookie) {
+  const bool tunnelled = far.flags.has(Flag::tunnelled) && !far.flags.has(Flag::offline);
+  if (tunnelled) {
+    Task<Tunnel> asked = there.prepare_tunnel(far, cookie);
+    co_return co_await std::move(asked);
+  }
+  Task<Prepared> asked = there.prepare(far, cookie);
+  Tunnel plain;
+  plain.prepared = co_await std::move(asked);
+  co_return plain;
 }
 
 enum class Known : std::uint8_t { runs, never_ran, nothing };
@@ -69,16 +88,19 @@ Task<Cookie> TestHost::perform_p2p(const PhaseCall& given, const std::string& dc
   if (status.state == DomainState::paused) far.flags.add(Flag::paused);
   const bool offline = call.flags.has(Flag::offline);
   const Cookie none;
-  const auto prepared = co_await settle(there.prepare(far, begun.cookie));
-  if (!prepared) {
+  Task<Tunnel> preparing = prepare_there(there, far, begun.cookie);
+  Result<Tunnel> tunnel = co_await settle(std::move(preparing));
+  if (!tunnel) {
     if (!offline) co_await settle(here.confirm(call, none, Verdict::cancelled));
-    throw Error(prepared.error()).at(Side::destination);
+    throw Error(tunnel.error()).at(Side::destination);
   }
+  const Prepared* const prepared = &tunnel->prepared;
   if (prepared->uri) call.params.set("migrate_uri", *prepared->uri);
   if (prepared->uri) far.params.set("migrate_uri", *prepared->uri);
   Cookie arrived;
   if (!offline) {
-    auto performed = co_await settle(here.perform(call, prepared->cookie, std::nullopt));
+    Task<Cookie> copying = here.perform_here(call, prepared->cookie, std::move(tunnel->data));
+    auto performed = co_await settle(std::move(copying));
     if (!performed) {
       co_await settle(there.finish(far, none, Verdict::cancelled));
       throw Error(performed.error()).at(Side::source);

@@ -97,6 +97,12 @@ Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
     Task<Cookie> driven = perform_p2p(call, *dconnuri);
     co_return co_await std::move(driven);
   }
+  Task<Cookie> performed = perform_here(call, cookie, nullptr);
+  co_return co_await std::move(performed);
+}
+
+Task<Cookie> TestHost::perform_here(const PhaseCall& call, const Cookie& cookie,
+                                    std::unique_ptr<Stream> tunnel) {
   const bool any_state = host_.rules->habits.moves_stopped;
   const auto found = any_state ? guest(call.domain) : active_guest(call.domain);
   CookieBody prepared{CookieBody::Kind::prepared, 1, 1, 1, {}, {}};
@@ -112,7 +118,7 @@ Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
   job->phase = JobPhase::performing;
   job->was_running = found->status.runs();
   job->postcopy_allowed = call.flags.has(Flag::postcopy);
-  Task<> copying = copy_guest(*world_, host_, found, job, call, prepared.chosen);
+  Task<> copying = copy_guest(*world_, host_, found, job, call, prepared.chosen, std::move(tunnel));
   const auto copied = co_await settle(std::move(copying));
   if (!copied) {
     give_up(*found, job);

@@ -58,6 +58,7 @@ class TestHost final : public Host {
 
   Task<Begun> begin(const PhaseCall& call) override;
   Task<Prepared> prepare(const PhaseCall& call, const Cookie& cookie) override;
+  Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie) override;
   Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
                        std::optional<std::string> dconnuri) override;
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
@@ -74,7 +75,15 @@ class TestHost final : public Host {
   void check_rules(const PhaseCall& call, bool active) const;
   void check_source(const Guest& guest, const PhaseCall& call) const;
   std::shared_ptr<Guest> make_incoming(const PhaseCall& call, std::shared_ptr<Incoming> in);
-  std::string listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest);
+  Task<Prepared> prepare_incoming(const PhaseCall& call, const Cookie& cookie,
+                                  std::unique_ptr<Stream>* tunnel);
+  DataAddress address_for(const PhaseCall& call) const;
+  Task<> listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
+                    std::shared_ptr<Incoming> in);
+  Task<> open_ways(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
+                   std::shared_ptr<Incoming> in, std::unique_ptr<Stream>* tunnel);
+  Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
+                            std::unique_ptr<Stream> tunnel);
   std::shared_ptr<OutJob> take_job(Guest& guest, const PhaseCall& call);
   void give_up(Guest& guest, const std::shared_ptr<OutJob>& job);
   bool removes(const PhaseCall& call) const;  ///< the definition at the end
@@ -94,10 +103,15 @@ class TestHost final : public Host {
   std::shared_ptr<bool> connected_ = std::make_shared<bool>(true);
 };
 
-/// The copy of one perform, from the job's start to the guest standing still on the source with
-/// everything sent. Errors: remote, cancelled; the guest then runs on.
+/// The copy of one perform (through the tunnel, if there is one), from the job's start to the guest
+/// standing still on the source with everything sent. Errors: remote, cancelled; the guest then
+/// runs on.
 Task<> copy_guest(World& world, HostState& source, std::shared_ptr<Guest> guest,
-                  std::shared_ptr<OutJob> job, const PhaseCall& call, std::uint8_t version);
+                  std::shared_ptr<OutJob> job, const PhaseCall& call, std::uint8_t version,
+                  std::unique_ptr<Stream> tunnel);
+
+/// Bytes a second that post-copy's second half may use.
+std::uint64_t postcopy_rate(const World& world, const Guest& source);
 
 /// Post-copy's second half: what is missing comes from the source, while the CPUs run here.
 /// Errors: remote; the guest is then on both hosts, and on none.

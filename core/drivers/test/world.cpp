@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <random>
 
+#include "core/drivers/test/reception.hpp"
 #include "core/drivers/test/test_host.hpp"
 
 namespace vmferry::sim {
@@ -44,8 +46,14 @@ HostState& World::add_host(HostSpec spec) {
   return made;
 }
 
+// Between processes an id must be one of its kind, whatever the seed.
 MigrationId World::new_id() {
   MigrationId id;
+  if (network) {
+    std::random_device random_bytes;
+    for (std::byte& b : id) b = static_cast<std::byte>(random_bytes());
+    return id;
+  }
   for (std::size_t half = 0; half < 2; ++half) {
     const std::uint64_t bits = random();
     for (std::size_t i = 0; i < 8; ++i) id[half * 8 + i] = static_cast<std::byte>(bits >> i * 8);
@@ -119,6 +127,7 @@ void World::stop(HostState& host, Guest& guest, std::int32_t reason, std::int32_
   advance(guest);
   if (guest.in) {
     guest.in->gone = true;
+    if (guest.in->reception) guest.in->reception->close();
     unlisten(guest.in->uri);
     guest.in.reset();
   }
@@ -163,6 +172,19 @@ std::string World::listen(HostState& host, const std::shared_ptr<Guest>& guest, 
     throw Error(ErrorId::remote, fmt::format("cannot listen on {}: address already in use", uri));
   listeners_[uri] = {&host, guest};
   return uri;
+}
+
+void World::listen_at(HostState& host, const std::shared_ptr<Guest>& guest,
+                      const std::string& uri) {
+  listeners_[uri] = {&host, guest};
+}
+
+bool World::leaves(const MigrationId& id) const {
+  return std::ranges::any_of(hosts_, [&](const auto& host) {
+    return std::ranges::any_of(host.second->guests, [&](const auto& guest) {
+      return guest.second->out && guest.second->out->id == id;
+    });
+  });
 }
 
 std::pair<HostState*, std::shared_ptr<Guest>> World::listener(const std::string& uri) {

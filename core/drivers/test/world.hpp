@@ -9,6 +9,7 @@
 
 #include "core/async/signal.hpp"
 #include "core/drivers/test/guest.hpp"
+#include "core/drivers/test/network.hpp"
 #include "core/flags/rules.hpp"
 #include "core/host/open.hpp"
 
@@ -23,6 +24,7 @@ struct HostSpec {
   std::string name;
   std::string driver = "test";  ///< whose rules it follows
   std::string cpu_model = "Skylake-Server";
+  std::string address;  ///< where other processes reach it for data; empty: as the network says
   std::uint64_t memory_kib = std::uint64_t{64} << 20;
   std::int32_t cpus = 16, cells = 2;
   std::vector<Network> networks{{"default", true}};
@@ -83,6 +85,7 @@ class World : public std::enable_shared_from_this<World> {
   std::uint64_t seed() const { return spec_.seed; }
   double speed = 1;  ///< simulated seconds per second, for the time that copies take
   Opener opener;     ///< for a peer-to-peer migration to a host of another world
+  std::shared_ptr<DataNetwork> network;  ///< to other processes; null: there are none
 
   HostState* host(const std::string& name);
   const std::map<std::string, std::unique_ptr<HostState>>& hosts() const { return hosts_; }
@@ -109,6 +112,10 @@ class World : public std::enable_shared_from_this<World> {
   // -- incoming data ------------------------------------------------------------------------------
   std::string listen(HostState& host, const std::shared_ptr<Guest>& guest, std::string scheme,
                      std::string address, std::uint16_t port);
+  /// At an address that is known to be free.
+  void listen_at(HostState& host, const std::shared_ptr<Guest>& guest, const std::string& uri);
+  /// Whether a guest of this process is on its way under that id.
+  bool leaves(const MigrationId& id) const;
   /// The host and guest that listen there, or null.
   std::pair<HostState*, std::shared_ptr<Guest>> listener(const std::string& uri);
   void unlisten(const std::string& uri) { listeners_.erase(uri); }

@@ -32,9 +32,9 @@ class Waiting final : public Service {
  public:
   Waiting(Seen& seen, const Executor& ex) : seen_(seen), changed_(ex) {}
   ~Waiting() override { seen_.destroyed = true; }
-  Task<Bytes> call(std::int32_t procedure, Bytes payload) override {
+  Task<Bytes> call(std::int32_t procedure, Bytes payload, Opened& opened) override {
     using All = Procedures<DomainLookupById, ConnectGetHostname, ConnectClose, ConnectGetUri>;
-    return All::dispatch(*this, procedure, std::move(payload));
+    return All::dispatch(*this, procedure, std::move(payload), opened);
   }
   Task<DomainRet> on(DomainLookupById, IntArgs args) {
     const Running running(seen_.running);
