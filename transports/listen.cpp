@@ -49,7 +49,8 @@ bool stale(const std::string& path) {
 
 class UnixListener final : public Listener {
  public:
-  UnixListener(const Executor& ex, std::string path) : path_(std::move(path)), acceptor_(ex) {
+  UnixListener(const Executor& ex, std::string path, mode_t mode)
+      : path_(std::move(path)), acceptor_(ex) {
     const auto endpoint = local_endpoint(path_);
     const bool file = !path_.starts_with('@');
     if (file && stale(path_)) ::unlink(path_.c_str());
@@ -57,8 +58,7 @@ class UnixListener final : public Listener {
     asio::error_code failure;
     acceptor_.open({}, failure);
     if (failure) failed(what, failure);
-    // The mode must be right from the first moment on.
-    const mode_t before = ::umask(0177);
+    const mode_t before = ::umask(0777 & ~mode);
     acceptor_.bind(endpoint, failure);
     ::umask(before);
     if (failure) failed(what, failure);
@@ -132,8 +132,8 @@ class TcpListener final : public Listener {
 
 }  // namespace
 
-std::unique_ptr<Listener> listen_unix(const Executor& ex, const std::string& path) {
-  return std::make_unique<UnixListener>(ex, path);
+std::unique_ptr<Listener> listen_unix(const Executor& ex, const std::string& path, mode_t mode) {
+  return std::make_unique<UnixListener>(ex, path, mode);
 }
 
 Task<std::unique_ptr<Listener>> listen_tcp(std::string host, std::uint16_t port) {

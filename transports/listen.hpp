@@ -31,9 +31,11 @@ class Listener {
   virtual void close() noexcept = 0;        ///< wakes accept(); removes a unix socket
 };
 
-/// A unix socket with mode 0600. One left over by a process that died is replaced; one that
-/// somebody listens on, or another kind of file, is not. Errors: io, naming the path.
-std::unique_ptr<Listener> listen_unix(const Executor& ex, const std::string& path);
+/// A unix socket with that mode from its first moment on. One left over by a process that died is
+/// replaced; one that somebody listens on, or another kind of file, is not. Errors: io, naming the
+/// path.
+std::unique_ptr<Listener> listen_unix(const Executor& ex, const std::string& path,
+                                      mode_t mode = 0600);
 
 /// `host` is an address or name of this host, "" all of them; port 0: any free one.
 /// Errors: io, connect_failed (the name does not resolve).

@@ -71,6 +71,11 @@ Task<> Host::shutdown_by(const DomainRef& domain, std::uint32_t modes) {
   co_await shutdown(domain);
 }
 
+Task<> Host::set_autostart(const DomainRef&, bool) {
+  throw Error(ErrorId::unsupported, "guests are not started automatically here");
+  co_return;
+}
+
 Task<Tunnel> Host::prepare_tunnel(const PhaseCall&, const Cookie&) {
   throw Error(ErrorId::unsupported, "this host takes no tunnelled migration");
   co_return Tunnel{};

@@ -171,6 +171,8 @@ class Host {
   virtual Task<DomainInfo> info(const DomainRef& domain) = 0;
   virtual Task<bool> is_persistent(const DomainRef& domain) = 0;
   virtual Task<bool> autostart(const DomainRef& domain) = 0;
+  /// Errors: unsupported where hosts do not start guests by themselves.
+  virtual Task<> set_autostart(const DomainRef& domain, bool on);
   virtual Task<std::string> dump_xml(const DomainRef& domain, std::uint32_t xml_flags) = 0;
   virtual Task<DomainRef> define(std::string xml, DefineFlags flags) = 0;
   virtual Task<> undefine(const DomainRef& domain,

@@ -75,9 +75,8 @@ Task<BoolRet> HostService::on(ConnectSupportsFeature, FeatureArgs args) {
       co_return BoolRet{true};
     case Feature::typed_param_string:
     case Feature::event_callback:
-      co_return BoolRet{true};
     case Feature::close_callback:
-      co_return BoolRet{false};  // our connections to hosts end without a reason to tell
+      co_return BoolRet{true};
     default: {
       const bool yes = co_await host_supports(args.feature);
       co_return BoolRet{yes};
@@ -133,6 +132,22 @@ Task<U64Ret> HostService::on(NodeGetFreeMemory, Void) {
   co_return U64Ret{bytes};
 }
 
+// A host of this process goes when we go, and then the client sees its connection end: there is
+// nothing more to tell.
+Task<Void> HostService::on(ConnectRegisterCloseCallback, Void) {
+  (void)host();
+  co_return Void{};
+}
+Task<Void> HostService::on(ConnectUnregisterCloseCallback, Void) {
+  (void)host();
+  co_return Void{};
+}
+
+Task<SecurityModelRet> HostService::on(NodeGetSecurityModel, Void) {
+  (void)host();
+  co_return SecurityModelRet{};
+}
+
 // -- events ---------------------------------------------------------------------------------------
 
 void HostService::tell(std::int32_t callback, std::int32_t event_id, const DomainEvent& event) {
@@ -175,6 +190,51 @@ Task<Void> HostService::on(EventDeregister, IntArgs args) {
   if (callbacks_.erase(args.value) == 0)
     throw Error(ErrorId::usage,
                 "domain event callback " + std::to_string(args.value) + " not registered");
+  co_return Void{};
+}
+
+// The older kind: no callback numbers, every domain, one registration for each event. Of those 16
+// events only the life cycle happens here; the others are accepted and never come.
+Task<> HostService::listen_legacy(std::int32_t event_id) {
+  if (event_id < 0 || event_id > kLegacyEventMax)
+    throw Error(ErrorId::usage, "unsupported event ID " + std::to_string(event_id));
+  const auto [place, fresh] = legacy_.try_emplace(event_id, nullptr);
+  if (!fresh)
+    throw Error(ErrorId::usage, "domain event " + std::to_string(event_id) + " already registered");
+  OnEvent told = [this, event_id](const DomainEvent& event) {
+    if (event_id != kEventIdLifecycle || event.kind != DomainEvent::Kind::lifecycle) return;
+    const auto body =
+        xdr::encode(LegacyLifecycleBody{to_wire(event.domain), event.event, event.detail});
+    if (body) peer_.send_event(LegacyLifecycle::number, *body);
+  };
+  const DomainRef every;
+  Task<std::unique_ptr<Subscription>> asked = host().subscribe(every, std::move(told));
+  auto subscription = co_await settle(std::move(asked));
+  if (!subscription) {
+    legacy_.erase(event_id);
+    throw std::move(subscription).error();
+  }
+  legacy_[event_id] = *std::move(subscription);
+}
+
+static Error not_registered(std::int32_t event_id) {
+  return Error(ErrorId::usage, "domain event " + std::to_string(event_id) + " not registered");
+}
+
+Task<IntRet> HostService::on(EventRegisterLegacy, Void) {
+  co_await listen_legacy(kEventIdLifecycle);
+  co_return IntRet{1};
+}
+Task<IntRet> HostService::on(EventDeregisterLegacy, Void) {
+  if (legacy_.erase(kEventIdLifecycle) == 0) throw not_registered(kEventIdLifecycle);
+  co_return IntRet{0};
+}
+Task<Void> HostService::on(EventRegisterAny, IntArgs args) {
+  co_await listen_legacy(args.value);
+  co_return Void{};
+}
+Task<Void> HostService::on(EventDeregisterAny, IntArgs args) {
+  if (legacy_.erase(args.value) == 0) throw not_registered(args.value);
   co_return Void{};
 }
 

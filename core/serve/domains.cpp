@@ -125,6 +125,54 @@ Task<BoolRet> HostService::on(DomainGetAutostart, DomainArgs args) {
   co_return BoolRet{yes};
 }
 
+Task<Void> HostService::on(DomainSetAutostart, AutostartArgs args) {
+  const DomainRef domain = from_wire(args.dom);
+  co_await host().set_autostart(domain, args.autostart);
+  co_return Void{};
+}
+
+// There are no snapshots or labels here, and a definition is what it is; but whether the domain
+// exists is still asked.
+Task<BoolRet> HostService::on(DomainIsUpdated, DomainArgs args) {
+  const DomainRef domain = from_wire(args.dom);
+  co_await host().status(domain);
+  co_return BoolRet{false};
+}
+Task<BoolRet> HostService::on(DomainHasManagedSave, DomainFlagsArgs args) {
+  const DomainRef domain = from_wire(args.dom);
+  const bool saved = co_await host().has_managed_save(domain);
+  co_return BoolRet{saved};
+}
+Task<IntRet> HostService::on(DomainSnapshotNum, DomainFlagsArgs args) {
+  const DomainRef domain = from_wire(args.dom);
+  co_await host().status(domain);
+  co_return IntRet{0};
+}
+Task<SecurityLabelRet> HostService::on(DomainGetSecurityLabel, DomainArgs args) {
+  const DomainRef domain = from_wire(args.dom);
+  co_await host().status(domain);
+  co_return SecurityLabelRet{};
+}
+
+// A transient domain: defined, started, and its definition taken away again.
+Task<DomainRet> HostService::on(DomainCreateXml, TextFlagsArgs args) {
+  constexpr std::uint32_t kPaused = 1;
+  if ((args.flags & ~kPaused) != 0) throw Error(ErrorId::usage, "unsupported flags");
+  const xml::Domain parsed = value_or_throw(xml::parse_domain(args.text.v));
+  const auto known = co_await settle(host().find(parsed.name));
+  if (known)
+    throw Error(ErrorId::exists,
+                "domain '" + parsed.name + "' already exists with uuid " + to_string(known->uuid));
+  DomainRef domain = co_await host().define(std::move(args.text.v), DefineFlags::none);
+  const auto started = co_await settle(host().start(domain, args.flags));
+  const auto forgotten = co_await settle(host().undefine(domain, 0));
+  if (!started) throw Error(started.error());
+  if (!forgotten) throw Error(forgotten.error());
+  const std::string uuid = to_string(domain.uuid);
+  domain = co_await host().find(uuid);  // it has an id now
+  co_return DomainRet{to_wire(domain)};
+}
+
 Task<DomainRet> HostService::on(DomainDefineXml, TextArgs args) {
   const DomainRef domain = co_await host().define(std::move(args.text.v), DefineFlags::none);
   co_return DomainRet{to_wire(domain)};

@@ -24,7 +24,11 @@ using All = rpc::Procedures<
     MigratePrepare2, MigrateFinish2, MigrateBegin3, MigratePrepare3, MigratePerform3,
     MigrateFinish3, MigrateConfirm3, MigrateBegin3Params, MigratePrepare3Params,
     MigratePerform3Params, MigrateFinish3Params, MigrateConfirm3Params, MigratePrepareTunnel,
-    MigratePrepareTunnel3, MigratePrepareTunnel3Params>;
+    MigratePrepareTunnel3, MigratePrepareTunnel3Params, ConnectRegisterCloseCallback,
+    ConnectUnregisterCloseCallback, NodeGetSecurityModel, EventRegisterLegacy,
+    EventDeregisterLegacy, EventRegisterAny, EventDeregisterAny, DomainSetAutostart,
+    DomainIsUpdated, DomainHasManagedSave, DomainSnapshotNum, DomainGetSecurityLabel,
+    DomainCreateXml>;
 
 // What a read-only connection may call. Everything else is refused, so that a procedure which
 // somebody adds is not open to readers by accident.
@@ -44,6 +48,17 @@ constexpr std::int32_t kReads[] = {AuthList::number,
                                    NodeGetFreeMemory::number,
                                    EventRegister::number,
                                    EventDeregister::number,
+                                   EventRegisterLegacy::number,
+                                   EventDeregisterLegacy::number,
+                                   EventRegisterAny::number,
+                                   EventDeregisterAny::number,
+                                   ConnectRegisterCloseCallback::number,
+                                   ConnectUnregisterCloseCallback::number,
+                                   NodeGetSecurityModel::number,
+                                   DomainIsUpdated::number,
+                                   DomainHasManagedSave::number,
+                                   DomainSnapshotNum::number,
+                                   DomainGetSecurityLabel::number,
                                    DomainLookupById::number,
                                    DomainLookupByName::number,
                                    DomainLookupByUuid::number,
@@ -76,6 +91,11 @@ std::unique_ptr<rpc::Service> make(rpc::Peer& peer, const Opener& open) {
 }
 
 }  // namespace
+
+std::span<const std::int32_t> HostService::procedures() {
+  static constexpr auto all = All::numbers();
+  return all;
+}
 
 Task<Bytes> HostService::call(std::int32_t procedure, Bytes payload, rpc::Opened& opened) {
   if (read_only_ && std::ranges::find(kReads, procedure) == std::end(kReads)) throw denied();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 
 #include "core/host/open.hpp"
@@ -27,6 +28,9 @@ class HostService final : public rpc::Service {
   /// `open` gets the name that the client gave to CONNECT_OPEN, empty for none. `peer` outlives us.
   HostService(rpc::Peer& peer, Opener open) : peer_(peer), open_(std::move(open)) {}
 
+  /// Every procedure that is answered, ascending.
+  static std::span<const std::int32_t> procedures();
+
   Task<Bytes> call(std::int32_t procedure, Bytes payload, rpc::Opened& opened) override;
   bool busy() const override { return !leaving_.empty() || coming_ > 0; }
 
@@ -45,8 +49,15 @@ class HostService final : public rpc::Service {
   Task<proto::TextRet> on(proto::ConnectGetDomainCapabilities, proto::DomainCapabilitiesArgs args);
   Task<proto::NodeInfoRet> on(proto::NodeGetInfo, proto::Void);
   Task<proto::U64Ret> on(proto::NodeGetFreeMemory, proto::Void);
+  Task<proto::SecurityModelRet> on(proto::NodeGetSecurityModel, proto::Void);
+  Task<proto::Void> on(proto::ConnectRegisterCloseCallback, proto::Void);
+  Task<proto::Void> on(proto::ConnectUnregisterCloseCallback, proto::Void);
   Task<proto::IntRet> on(proto::EventRegister, proto::EventRegisterArgs args);
   Task<proto::Void> on(proto::EventDeregister, proto::IntArgs args);
+  Task<proto::IntRet> on(proto::EventRegisterLegacy, proto::Void);
+  Task<proto::IntRet> on(proto::EventDeregisterLegacy, proto::Void);
+  Task<proto::Void> on(proto::EventRegisterAny, proto::IntArgs args);
+  Task<proto::Void> on(proto::EventDeregisterAny, proto::IntArgs args);
 
   // -- domains (domains.cpp) --------------------------------------------------------------------
   Task<proto::DomainRet> on(proto::DomainLookupById, proto::IntArgs args);
@@ -64,6 +75,12 @@ class HostService final : public rpc::Service {
   Task<proto::BoolRet> on(proto::DomainIsActive, proto::DomainArgs args);
   Task<proto::BoolRet> on(proto::DomainIsPersistent, proto::DomainArgs args);
   Task<proto::BoolRet> on(proto::DomainGetAutostart, proto::DomainArgs args);
+  Task<proto::Void> on(proto::DomainSetAutostart, proto::AutostartArgs args);
+  Task<proto::BoolRet> on(proto::DomainIsUpdated, proto::DomainArgs args);
+  Task<proto::BoolRet> on(proto::DomainHasManagedSave, proto::DomainFlagsArgs args);
+  Task<proto::IntRet> on(proto::DomainSnapshotNum, proto::DomainFlagsArgs args);
+  Task<proto::SecurityLabelRet> on(proto::DomainGetSecurityLabel, proto::DomainArgs args);
+  Task<proto::DomainRet> on(proto::DomainCreateXml, proto::TextFlagsArgs args);
   Task<proto::DomainRet> on(proto::DomainDefineXml, proto::TextArgs args);
   Task<proto::DomainRet> on(proto::DomainDefineXmlFlags, proto::TextFlagsArgs args);
   Task<proto::Void> on(proto::DomainCreate, proto::DomainArgs args);
@@ -116,6 +133,7 @@ class HostService final : public rpc::Service {
  private:
   Host& host();  ///< Errors: not open
   Task<bool> host_supports(proto::Feature feature);
+  Task<> listen_legacy(std::int32_t event_id);
   void tell(std::int32_t callback, std::int32_t event_id, const DomainEvent& event);
   Task<proto::BeginRet> begin(const PhaseCall& call);
   Task<proto::PrepareRet> prepare(const PhaseCall& call, const Cookie& cookie);
@@ -131,6 +149,7 @@ class HostService final : public rpc::Service {
   std::unique_ptr<Host> host_;
   std::map<std::int32_t, std::unique_ptr<Subscription>> callbacks_;
   std::int32_t next_callback_ = 0;
+  std::map<std::int32_t, std::unique_ptr<Subscription>> legacy_;  // by event id
   // Migrations between their first and last phase here.
   std::set<Uuid> leaving_;
   int coming_ = 0;

@@ -6,6 +6,16 @@ namespace vmferry {
 /// A host that agrees to everything and does nothing: for tests of what stands before it.
 class NullHost final : public Host {
  public:
+  Task<Tunnel> prepare_tunnel(const PhaseCall&, const Cookie&) override {
+    class Nowhere final : public Stream {
+     public:
+      Task<std::size_t> read_some(std::span<std::byte>) override { co_return 0; }
+      Task<> write_all(std::span<const std::byte>) override { co_return; }
+      Task<> finish_writing() override { co_return; }
+      void close() noexcept override {}
+    };
+    co_return Tunnel{{}, std::make_unique<Nowhere>()};
+  }
   Task<HostFeatures> features() override { co_return HostFeatures{}; }
   Task<HostIdentity> identity() override { co_return HostIdentity{}; }
   Task<std::string> capabilities() override { co_return "<capabilities/>"; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/serve_protocol.hpp"
 #include "core/base/text.hpp"
 #include "transports/daemons.hpp"
 
@@ -13,6 +14,8 @@ namespace {
 
 // Exit statuses of our script; the first is what a shell says of a missing command as well.
 constexpr int kNoProgram = 127, kNoSocket = 66;
+// Of vmferry: it does not understand the command line, or the protocol that it names.
+constexpr int kUsage = 2, kOtherProtocol = 4;
 constexpr std::string_view kRuntimeDir = "/var/run/libvirt";
 
 Result<> quotable(std::string_view what, std::string_view value) {
@@ -66,8 +69,8 @@ std::string serve_script(const ConnectUri& uri) {
   const std::string program = quoted(uri.vmferry.value_or("vmferry"));
   return fmt::format(
       "if ! command -v {0} >/dev/null 2>&1; then echo {0}: not found >&2; exit {1}; fi; "
-      "exec {0} serve --stdio {2}",
-      program, kNoProgram, quoted(uri.open_name()));
+      "exec {0} serve --stdio --protocol {2} {3}",
+      program, kNoProgram, kServeProtocol, quoted(uri.open_name()));
 }
 
 bool serves_itself(const ConnectUri& uri) { return uri.driver == "test" || uri.driver == "qmp"; }
@@ -117,6 +120,10 @@ Error helper_failed(const ConnectUri& uri, const std::string& peer, std::optiona
   if (status == kNoProgram && serves_itself(uri))
     return Error(ErrorId::ssh_helper, fmt::format("{} has no vmferry: {}", peer, words))
         .advise("Install vmferry there, or say where it is: ?vmferry=/path/to/vmferry.");
+  if (serves_itself(uri) && (status == kUsage || status == kOtherProtocol))
+    return {ErrorId::peer_version,
+            fmt::format("the vmferry on {} is of another version than this one ({}): {}", peer,
+                        VMFERRY_VERSION, words)};
   if (status == kNoProgram)
     return {ErrorId::ssh_helper,
             fmt::format("{} has no program that leads to its daemon: {}", peer, words)};

@@ -122,6 +122,11 @@ Task<DomainExtras> RemoteHost::extras(const DomainRef& domain) {
   co_return out;
 }
 
+Task<> RemoteHost::set_autostart(const DomainRef& domain, bool on) {
+  AutostartArgs args{to_wire(domain), on};
+  co_await client_->call<DomainSetAutostart>(std::move(args));
+}
+
 Task<std::string> RemoteHost::dump_xml(const DomainRef& domain, std::uint32_t xml_flags) {
   TextRet ret = co_await client_->call<DomainGetXmlDesc>({to_wire(domain), xml_flags});
   co_return std::move(ret.text.v);

@@ -166,6 +166,14 @@ Task<DomainInfo> TestHost::info(const DomainRef& domain) {
 Task<bool> TestHost::is_persistent(const DomainRef& domain) { co_return guest(domain)->persistent; }
 Task<bool> TestHost::autostart(const DomainRef& domain) { co_return guest(domain)->autostart; }
 
+Task<> TestHost::set_autostart(const DomainRef& domain, bool on) {
+  const auto found = guest(domain);
+  if (!found->persistent)
+    throw refusal(ErrorId::invalid_state, 55, "cannot set autostart for a transient domain");
+  found->autostart = on;
+  co_return;
+}
+
 Task<std::string> TestHost::dump_xml(const DomainRef& domain, std::uint32_t flags) {
   const auto found = guest(domain);
   const bool inactive = (flags & (kXmlInactive | kXmlMigratable)) != 0;

@@ -36,6 +36,7 @@ class TestHost final : public Host {
   Task<DomainInfo> info(const DomainRef& domain) override;
   Task<bool> is_persistent(const DomainRef& domain) override;
   Task<bool> autostart(const DomainRef& domain) override;
+  Task<> set_autostart(const DomainRef& domain, bool on) override;
   Task<std::string> dump_xml(const DomainRef& domain, std::uint32_t xml_flags) override;
   Task<DomainRef> define(std::string xml, DefineFlags flags) override;
   Task<> undefine(const DomainRef& domain, std::uint32_t flags) override;
