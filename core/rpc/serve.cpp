@@ -85,6 +85,7 @@ struct Inbound {
   Opened to;
   Signal changed;
   std::deque<Bytes> queue;
+  std::size_t held = 0;  // bytes, what is being taken right now included
   bool ends = false, aborted = false;
 };
 
@@ -204,6 +205,7 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     const auto in = at->second;
     if (packet.header.status == Status::proceed && !in->ends) {
       stream_bytes_ += packet.payload.size();
+      in->held += packet.payload.size();
       in->queue.push_back(std::move(packet.payload));
     } else if (packet.header.status == Status::ok) {
       in->ends = true;
@@ -238,6 +240,7 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
       in->queue.pop_front();
       co_await in->to->write_all(next);
       self->stream_bytes_ -= next.size();
+      in->held -= next.size();
       self->changed_.notify();
     }
   }
@@ -248,10 +251,7 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     const auto at = self->inbound_.find(in->call.serial);
     if (at != self->inbound_.end() && at->second == in) self->inbound_.erase(at);
     in->to->close();
-    self->stream_bytes_ = 0;  // counted anew: what is not taken any more is held by nobody
-    in->queue.clear();
-    for (const auto& [serial, other] : self->inbound_)
-      for (const Bytes& waiting : other->queue) self->stream_bytes_ += waiting.size();
+    self->stream_bytes_ -= in->held;
     self->end_stream(*in, in->aborted ? Result<>() : ended);
     self->changed_.notify();
   }
@@ -303,11 +303,12 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
   }
 
   // A coroutine, so that what the service throws at once is an answer too.
-  static Task<Bytes> answer(std::shared_ptr<Session> self, std::int32_t procedure, Bytes payload,
+  static Task<Bytes> answer(std::shared_ptr<Session> self, Header header, Bytes payload,
                             Opened& opened) {
-    Task<Bytes> body = self->service_->call(procedure, std::move(payload), opened);
+    Task<Bytes> body = self->service_->call(header.procedure, std::move(payload), opened);
     Bytes result = co_await std::move(body);
-    if (opened && self->inbound_.size() >= self->options_.streams_max) {
+    const auto& open = self->inbound_;
+    if (opened && (open.size() >= self->options_.streams_max || open.contains(header.serial))) {
       opened.reset();
       throw rpc_error(ErrorId::refused, "too many streams are open");
     }
@@ -318,7 +319,7 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
     const Header header = packet.header;
     const std::size_t held = packet.payload.size();
     Opened opened;
-    Task<Bytes> body = answer(self, header.procedure, std::move(packet.payload), opened);
+    Task<Bytes> body = answer(self, header, std::move(packet.payload), opened);
     Result<Bytes> result = co_await settle(std::move(body));
     --self->calls_;
     self->held_bytes_ -= held;
