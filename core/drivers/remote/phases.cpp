@@ -102,7 +102,7 @@ Task<Prepared> RemoteHost::prepare(const PhaseCall& call, const Cookie& cookie) 
 
 // The answer has no URI: the data goes where the call went.
 Task<Tunnel> RemoteHost::prepare_tunnel(const PhaseCall& call, const Cookie& cookie) {
-  if (call.protocol >= Protocol::v3) demand_cookie(cookie, "the source's Begin");
+  if (call.protocol >= Protocol::v3) demand_cookie(cookie, "the source's Begin", driver_);
   Tunnel tunnel;
   if (call.protocol == Protocol::v3_params) {
     Prepare3ParamsArgs args{{to_wire(call.params)}, cookie, narrow(call.flags)};
