@@ -140,7 +140,7 @@ TEST_CASE("server: drained, it leaves idle clients at once and a migration after
   Server s(2);
   auto idle = s.clock.run(Server::connect(s, "test+unix:///a"));
   const auto move = begin(s.io, managed(s, 0));
-  s.clock.pass(100ms);
+  s.clock.pass(20ms);
   REQUIRE_FALSE(move->result);
   s.drain.request("SIGTERM");
   s.clock.settle();

@@ -157,10 +157,10 @@ TEST_CASE("helper: vmferry serves the drivers without a daemon") {
   CHECK(missing.end.find("status 127") != std::string::npos);
   install(host.dir, "bin/vmferry");
   CHECK(run_remote(host.dir, "test+ssh://h/default?rules=vz").out ==
-        "[serve]\n[--stdio]\n[test:///default?rules=vz]\n");
+        "[serve]\n[--stdio]\n[--protocol]\n[1]\n[test:///default?rules=vz]\n");
   install(host.dir, "my ferry");
   CHECK(run_remote(host.dir, "qmp+ssh://h/system?vmferry=" + (host.dir / "my%20ferry")).out ==
-        "[serve]\n[--stdio]\n[qmp:///system]\n");
+        "[serve]\n[--stdio]\n[--protocol]\n[1]\n[qmp:///system]\n");
 }
 
 TEST_CASE("helper: a user's session needs virt-ssh-helper") {

@@ -91,6 +91,7 @@ struct TwoProcesses : SmallWorld {
     world->network = far->network = std::make_shared<Network>(wires);
     b = far->connect("b");
     world->opener = [this](const std::string&) { return open(*far); };
+    clock.pass(200ms);  // the guest has done something
   }
   static Task<std::unique_ptr<Host>> open(World& far) { co_return far.connect("b"); }
   Guest& there() { return *far->host("b")->guests.at(vm.uuid); }
@@ -182,7 +183,8 @@ TEST_CASE("test driver, two processes: a destination that goes away fails the co
   p.clock.pass(5s);
   REQUIRE(m.perform->failed());
   CHECK(m.perform->result->error().message.find("the migration stream broke") != std::string::npos);
-  CHECK(p.on("a").status == DomainStatus{DomainState::running, kRunningMigrationCanceled});
+  CHECK(p.on("a").status.runs());
+  CHECK_FALSE(p.on("a").out);
   CHECK_FALSE(p.arrived());
   CHECK(p.wires->waiting.empty());
 }
