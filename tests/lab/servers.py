@@ -12,6 +12,8 @@ import libvirt
 
 from namespaces import end, spawn, wait_for
 
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
 
 @dataclass
 class Done:
@@ -34,13 +36,13 @@ def run(*argv, seconds=60, env=None):
 class Server:
     """One server on a unix socket; `host` is the simulated host that it calls its own."""
 
-    def __init__(self, vmferry, directory, host, *options, uri=None, listen=None, preexec=None):
+    def __init__(self, vmferry, directory, host, *options, uri=None, listen=None, prefix=()):
         self.host, self.path = host, f"{directory}/{host}.sock"
         self.log = Path(directory) / f"{host}.log"
-        self.argv = [vmferry, "serve", uri or f"test:///{host}?speed=10", "--listen",
+        self.argv = [*prefix, vmferry, "serve", uri or f"test:///{host}?speed=10", "--listen",
                      listen or f"unix:{self.path}", *options]
         with open(self.log, "wb") as log:
-            self.process = spawn(self.argv, stdout=log, stderr=log, preexec_fn=preexec)
+            self.process = spawn(self.argv, stdout=log, stderr=log)
         wait_for(f"{' '.join(self.argv)} to listen",
                  lambda: "serving" in self.said() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
@@ -73,6 +75,7 @@ class Server:
         return one
 
     def close(self):
+        self.process.terminate()
         end(self.process)
 
 

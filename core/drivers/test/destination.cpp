@@ -32,15 +32,20 @@ DataAddress TestHost::address_for(const PhaseCall& call) const {
   return at;
 }
 
+std::string TestHost::listen_here(const PhaseCall& call, const std::shared_ptr<Guest>& guest) {
+  const DataAddress at = address_for(call);
+  const std::string& host = at.host.empty() ? host_.spec.name : at.host;
+  return world_->listen(host_, guest, at.scheme, host, at.port);
+}
+
 // For a guest that leaves another host of this process no socket is needed.
 Task<> TestHost::listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
                             std::shared_ptr<Incoming> in) {
-  DataAddress at = address_for(call);
   if (!world_->network || world_->leaves(in->id)) {
-    const std::string& host = at.host.empty() ? host_.spec.name : at.host;
-    in->uri = world_->listen(host_, guest, at.scheme, host, at.port);
+    in->uri = listen_here(call, guest);
     co_return;
   }
+  DataAddress at = address_for(call);
   if (at.host.empty()) at.host = host_.spec.address;
   if (call.flags.has(Flag::tls))
     throw refusal(ErrorId::unsupported, 84,
@@ -152,7 +157,9 @@ Task<Prepared> TestHost::prepare_incoming(const PhaseCall& call, const Cookie& c
     world_->emit_lifecycle(host_, *made, kEventStarted, kStartedMigrated);
     prepared.uri = in->uri;
   } else if (host_.rules->habits.moves_stopped) {
-    prepared.uri = in->uri = listen_for(call, made);
+    prepared.uri = in->uri = listen_here(call, made);
+  } else {  // nothing will come, but libvirt's client insists on an address
+    prepared.uri = "tcp://" + host_.spec.name;
   }
   prepared.cookie = encode(
       {CookieBody::Kind::prepared, host_.spec.lowest, host_.spec.highest, *agreed, in->id, {}});

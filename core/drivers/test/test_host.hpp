@@ -79,6 +79,7 @@ class TestHost final : public Host {
   Task<Prepared> prepare_incoming(const PhaseCall& call, const Cookie& cookie,
                                   std::unique_ptr<Stream>* tunnel);
   DataAddress address_for(const PhaseCall& call) const;
+  std::string listen_here(const PhaseCall& call, const std::shared_ptr<Guest>& guest);
   Task<> listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
                     std::shared_ptr<Incoming> in);
   Task<> open_ways(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
