@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Bare QEMU: whole `vmferry migrate` and `vmferry upgrade` against the same steps typed into QMP.
 
-Usage: qmp_bench.py VMFERRY [--runs N] [--qemu PATH]. Prints medians in milliseconds and ratios. The
-raw side starts a QEMU, sets capabilities, migrates over a unix socket, continues the guest and ends
-the old process, in one Python process that is running already; vmferry's time is that of the command.
+Usage: qmp_bench.py VMFERRY [--runs N] [--qemu PATH] [--libvirt]. Prints medians in milliseconds and
+ratios. The raw side starts a QEMU, sets capabilities, migrates over a unix socket, continues the guest
+and ends the old process, in one Python process that is running already; vmferry's time is that of the
+whole command. With --libvirt (root) also virsh, for the same idle guest between two libvirt hosts.
 """
 import argparse
 import json
@@ -103,10 +104,11 @@ def memory(mib):
     return fd
 
 
-def raw_move(args, directory, kernel, mib, hand_over):
+def raw_move(args, directory, kernel, mib, hand_over, poll=0.0):
+    """One move by hand: (milliseconds from the start of the new process, guest's pause)."""
     first = memory(mib)
     old = Raw(args.qemu, directory, "old", mib, kernel, first, False)
-    time.sleep(0.5)
+    time.sleep(0.3)
     began = time.monotonic()
     new = Raw(args.qemu, directory, "new", mib, kernel, first if hand_over else memory(mib), True)
     names = ["events", "return-path"] + (["x-ignore-shared"] if hand_over else [])
@@ -115,12 +117,14 @@ def raw_move(args, directory, kernel, mib, hand_over):
     old.monitor.run("migrate-set-parameters", max_bandwidth=0, downtime_limit=20)
     new.monitor.run("migrate-incoming", uri=f"unix:{directory}/mig")
     old.monitor.run("migrate", uri=f"unix:{directory}/mig")
+    while poll and old.monitor.run("query-migrate")["status"] != "completed":
+        time.sleep(poll)
     stopped = old.monitor.wait("STOP")
     old.monitor.wait("MIGRATION", "completed")
     new.monitor.wait("MIGRATION", "completed")
     new.monitor.run("cont")
     resumed = new.monitor.wait("RESUME")
-    old.end(signal=hand_over)
+    old.end(signal=True)
     total = time.monotonic() - began
     new.end(signal=True)
     for name in ("old.qmp", "new.qmp", "mig"):
@@ -130,14 +134,18 @@ def raw_move(args, directory, kernel, mib, hand_over):
 
 
 class Vmferry:
-    def __init__(self, args, directory, kernel, mib):
+    def __init__(self, args, directory, kernel, mib, private):
         self.program, self.qemu = os.path.abspath(args.vmferry), args.qemu
         self.uris = [f"qmp:///session?dir={directory}/{n}" for n in "ab"]
         path = f"{directory}/bench.xml"
         domain = guest.Guest("bench", str(kernel), memory_mib=mib, machine="pc")
+        xml = domain.xml().replace(guest.SERIAL_DIR, str(directory))
+        xml = xml.replace("/usr/bin/qemu-system-x86_64", self.qemu)
+        if private:
+            backing = "<memoryBacking><access mode='private'/></memoryBacking>"
+            xml = xml.replace("<vcpu>", backing + "<vcpu>")
         with open(path, "w", encoding="ascii") as file:
-            file.write(domain.xml().replace(guest.SERIAL_DIR, str(directory)).replace(
-                "/usr/bin/qemu-system-x86_64", self.qemu))
+            file.write(xml)
         self.call(0, "define", path)
         self.call(0, "start", "bench")
         time.sleep(0.5)
@@ -149,62 +157,92 @@ class Vmferry:
 
     def migrate(self, side):
         began = time.monotonic()
-        self.call(side, "migrate", "--live", "bench", self.uris[1 - side])
-        return (time.monotonic() - began) * 1e3
+        told = self.call(side, "migrate", "--live", "bench", self.uris[1 - side])
+        return (time.monotonic() - began) * 1e3, told["stats"].get("downtime", 0)
 
     def upgrade(self, side):
         began = time.monotonic()
         told = self.call(side, "upgrade", "bench", "--emulator", self.qemu)
-        return (time.monotonic() - began) * 1e3, pause_ms(told)
-
-
-def pause_ms(told):
-    """The pause in an upgrade's JSON, wherever it stands there."""
-    if isinstance(told, list):
-        return pause_ms(told[0]) if told else None
-    if isinstance(told, dict):
-        for key, value in told.items():
-            if key.startswith("pause") and isinstance(value, (int, float)):
-                return value / 1e3 if key.endswith("us") else value
-            found = pause_ms(value) if isinstance(value, (dict, list)) else None
-            if found is not None:
-                return found
-    return None
+        return (time.monotonic() - began) * 1e3, told["pause_us"] / 1e3
 
 
 def row(what, ours, raw):
-    ours, raw = statistics.median(ours), statistics.median(raw)
-    print(f"{what:34} {ours:9.1f} {raw:9.1f} {ours / raw:7.2f}x")
+    print(f"{what:34} {statistics.median(ours):9.1f} {statistics.median(raw):9.1f} "
+          f"{statistics.median(ours) / max(statistics.median(raw), 1e-3):7.2f}x", flush=True)
+
+
+def compare(args, what, mib, hand_over):
+    """Both sides take turns, so that a busy moment meets both."""
+    with tempfile.TemporaryDirectory() as directory:
+        kernel = guest.assemble(directory)
+        bench = Vmferry(args, directory, kernel, mib, not hand_over)
+        ours, raw = [], []
+        try:
+            for n in range(args.runs):
+                if what == "migrate":
+                    ours.append(bench.migrate(n % 2))
+                else:
+                    # A copy makes the memory shareable, so the next one would not be a copy.
+                    if n and not hand_over:
+                        bench.call(0, "destroy", "bench")
+                        bench.call(0, "start", "bench")
+                        time.sleep(0.5)
+                    ours.append(bench.upgrade(0))
+                raw.append(raw_move(args, directory, kernel, mib, hand_over))
+        finally:
+            for side in (0, 1):
+                subprocess.run([bench.program, "-c", bench.uris[side], "destroy", "bench"],
+                               check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    way = "handed over" if hand_over else "copied"
+    row(f"{what}, {mib} MiB {way}, whole", [o[0] for o in ours], [r[0] for r in raw])
+    row(f"{what}, {mib} MiB {way}, pause", [o[1] for o in ours], [r[1] for r in raw])
+    return [o[0] for o in ours]
+
+
+def polled(args):
+    with tempfile.TemporaryDirectory() as directory:
+        kernel = guest.assemble(directory)
+        events = [raw_move(args, directory, kernel, 256, True)[1] for _ in range(args.runs)]
+        polls = [raw_move(args, directory, kernel, 256, True, 0.05)[1] for _ in range(args.runs)]
+    print(f"pause by events {statistics.median(events):.1f}, by polling every 50 ms "
+          f"{statistics.median(polls):.1f}")
+
+
+def virsh(args, ours):
+    """The same guest, idle, between two libvirt hosts on this machine."""
+    from lab import Lab  # needs root and libvirt's Python module
+    lab = Lab(os.path.abspath(args.vmferry))
+    times = []
+    try:
+        for _ in range(args.runs + 1):
+            domain = lab.guest(memory=256)
+            result = lab.finish(lab.client("virsh", *lab.migrate_args(domain, "--live")))
+            assert result.status == 0, result
+            times.append(result.seconds * 1e3)
+            lab.reset()
+    finally:
+        lab.close()
+    row("migrate, 256 MiB, beside virsh", ours, times[1:])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("vmferry")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--sizes", default="256,1024,4096", help="MiB, for upgrade")
+    parser.add_argument("--sizes", default="256,1024,4096,8192", help="MiB, for upgrade")
     parser.add_argument("--qemu", default=shutil.which("qemu-system-x86_64"))
+    parser.add_argument("--libvirt", action="store_true")
     args = parser.parse_args()
     print(f"{'median ms of ' + str(args.runs):34} {'vmferry':>9} {'raw QMP':>9}")
-    # Between two directories of one machine vmferry hands shared memory over, so the raw side does too.
-    for mib in [256] + [int(s) for s in args.sizes.split(",")]:
-        with tempfile.TemporaryDirectory() as directory:
-            kernel = guest.assemble(directory)
-            ours = Vmferry(args, directory, kernel, mib)
-            try:
-                if mib == 256 and not getattr(args, "moved", False):
-                    args.moved = True
-                    times = [ours.migrate(n % 2) for n in range(args.runs * 2)]
-                    raw = [raw_move(args, directory, kernel, mib, True)[0]
-                           for _ in range(args.runs)]
-                    row("migrate, 256 MiB, whole", times, raw)
-                    continue
-                upgrades = [ours.upgrade(0) for _ in range(args.runs)]
-                raw = [raw_move(args, directory, kernel, mib, True) for _ in range(args.runs)]
-                row(f"upgrade, {mib} MiB, whole", [u[0] for u in upgrades], [r[0] for r in raw])
-                if all(u[1] is not None for u in upgrades):
-                    row(f"upgrade, {mib} MiB, pause", [u[1] for u in upgrades], [r[1] for r in raw])
-            finally:
-                ours.call(0, "destroy", "bench")
+    # Between two directories of one machine vmferry hands memory over, so the raw side does too.
+    compare(args, "migrate", 256, True)
+    copied = compare(args, "migrate", 256, False)
+    for mib in args.sizes.split(","):
+        compare(args, "upgrade", int(mib), True)
+    compare(args, "upgrade", 256, False)
+    polled(args)
+    if args.libvirt:
+        virsh(args, copied)
 
 
 if __name__ == "__main__":

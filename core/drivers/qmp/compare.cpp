@@ -50,6 +50,7 @@ Task<std::map<std::string, std::uint64_t>> cpu_features(Client& client) {
   Json what = {{"path", "/machine/unattached/device[0]"}, {"property", "feature-words"}};
   Task<Json> asking = client.execute("qom-get", std::move(what));
   const auto words = co_await settle(std::move(asking));
+  if (!words && words.error().id != ErrorId::remote) throw Error(words.error());
   if (!words || !words->is_array()) co_return out;
   for (const Json& word : *words) {
     const std::string key =
@@ -103,7 +104,8 @@ Task<std::vector<std::string>> machine_types(Client& client, const std::string& 
     const std::string name = text_at(entry, "name");
     if (!family.empty() && name.starts_with(family)) out.push_back(escaped(name, 100));
   }
-  std::ranges::sort(out);
+  // 2.9 before 2.10.
+  std::ranges::sort(out, {}, [](const std::string& name) { return std::pair(name.size(), name); });
   co_return out;
 }
 

@@ -87,6 +87,7 @@ Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
   Json capabilities = {{"capabilities", plan.capabilities}};
   Json parameters = plan.parameters;
   Json target = {{"uri", plan.uri}};
+  if (plan.channels.is_array()) target = {{"channels", plan.channels}};
   co_await client.execute("migrate-set-capabilities", std::move(capabilities));
   co_await client.execute("migrate-set-parameters", std::move(parameters));
   Cursor cursor = client.cursor();

@@ -13,6 +13,7 @@ namespace vmferry::qmp {
 
 struct CopyPlan {
   std::string uri;
+  Json channels;      ///< instead of `uri`, if an array
   Json capabilities;  ///< of migrate-set-capabilities; complete, on and off
   Json parameters;    ///< of migrate-set-parameters
   bool stop_first = false;

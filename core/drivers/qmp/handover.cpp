@@ -15,6 +15,8 @@ namespace {
 
 // Since 8.1 x-ignore-shared leaves out only memory that has a file (RAM_NAMED_FILE).
 constexpr std::uint64_t kOnlyFiles = 8001000;
+// Since 10.0 there is cpr-transfer, for guests that were started with aux-ram-share=on.
+constexpr std::uint64_t kCpr = 10000000;
 
 std::uint64_t file_size(int fd) {
   struct stat info{};
@@ -103,7 +105,7 @@ class Plan {
 
  private:
   Result<Handover> backends(const std::string& own) {
-    std::size_t shared = 0, all = 0;
+    std::size_t shared = 0, all = 0, marked = 0;
     for (std::size_t i = 1; i + 1 < out_.argv.size(); ++i) {
       OptionValue object(out_.argv[i + 1]);
       const bool backend =
@@ -111,6 +113,7 @@ class Plan {
       if (!backend) continue;
       ++all;
       if (!object.on("share")) continue;
+      ++marked;
       Result<> done = take(object);
       if (done) {
         ++shared;
@@ -125,12 +128,22 @@ class Plan {
     out_.whole = all != 0 && shared == all;
     out_.any = shared != 0;
     if (out_.whole) return std::move(out_);
+    out_.by_cpr = version_ >= kCpr && has_aux_ram_share() && marked == all && all != 0;
     out_.copied_because =
         reasons_.empty()
             ? "the guest's memory is its own: " + own +
                   "; with share=on at its memory backend it need not be"
             : joined(reasons_, "; ") + "; with memory-backend-file,share=on it need not be";
     return std::move(out_);
+  }
+
+  bool has_aux_ram_share() const {
+    for (std::size_t i = 1; i + 1 < out_.argv.size(); ++i) {
+      const std::string_view option = option_name(out_.argv[i]);
+      const bool machine = option == "machine" || option == "M";
+      if (machine && OptionValue(out_.argv[i + 1]).on("aux-ram-share")) return true;
+    }
+    return false;
   }
 
   Result<> take(OptionValue& object) {

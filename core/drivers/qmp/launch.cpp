@@ -31,7 +31,11 @@ Words complete(const NewProcess& process, const std::vector<Fd>& sockets, bool i
   if (process.memory)
     share_ram(argv, process.shared_ram, process.memory.get(), process.private_view);
   argv.emplace_back("-S");
-  if (incoming) {
+  for (const std::string& channel : process.channels) {
+    argv.emplace_back("-incoming");
+    argv.push_back(channel);
+  }
+  if (incoming && process.channels.empty()) {
     argv.emplace_back("-incoming");
     argv.emplace_back("defer");
   }
@@ -176,11 +180,14 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   }
   process.memory = Fd();
   process.inherited.clear();
+  if (!process.channels.empty()) co_return i;
   Task<std::shared_ptr<Client>> opening = monitor(i);
   const auto opened = co_await settle(std::move(opening));
   if (opened) co_return i;
+  co_await shield();
   Task<> ending = end(i);
   const auto ended = co_await settle(std::move(ending));
+  if (opened.error().id == ErrorId::cancelled) throw Error(opened.error());
   Error error(ErrorId::hypervisor_died,
               fmt::format("QEMU did not start: {}", last_words(log, log_before)));
   error.note(opened.error().message);

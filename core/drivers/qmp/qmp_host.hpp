@@ -30,6 +30,9 @@ struct NewProcess {
   bool same_kernel = false;  ///< the source is on this machine
   /// The memory is that of another process, but what this one writes to it stays its own.
   bool private_view = false;
+  /// Values of -incoming, instead of "defer". Then QEMU does not greet before a guest comes, and
+  /// the monitor is not opened.
+  Words channels;
   std::vector<Fd> inherited;  ///< further descriptors, which the command line names by number
   std::string directory = "/";
   std::string pid_file;

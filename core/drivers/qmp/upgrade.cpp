@@ -35,7 +35,11 @@ Task<UpgradeReport> Upgrade::run() {
   co_await inspect();
   if (options_.rehearse) co_await rehearse();
   co_await launch(new_, ".new", false);
-  const auto same = co_await settle(compare(new_));
+  auto same = co_await settle(compare(new_));
+  if (same && by_cpr_) {
+    const auto cpr = co_await settle(take_cpr());
+    if (!cpr) same = std::unexpected(cpr.error());
+  }
   if (!same || options_.dry_run) {
     co_await shield();
     co_await drop(new_);
@@ -43,7 +47,8 @@ Task<UpgradeReport> Upgrade::run() {
     report_.total = host_.clock().now() - began_;
     co_return report_;
   }
-  const auto moved = co_await settle(move(new_, false));
+  Task<> moving = by_cpr_ ? move_by_cpr() : move(new_, false);
+  const auto moved = co_await settle(std::move(moving));
   co_await shield();
   if (!moved) {
     co_await back_to_old(new_);
@@ -71,6 +76,10 @@ Task<> Upgrade::back_to_old(Candidate& candidate) {
   if (was_running_) {
     Task<> running = run_again(*old_client_, host_.clock());
     co_await std::move(running);
+  }
+  if (by_cpr_) {
+    Json mode = {{"mode", "normal"}};  // else the next way could not be another one
+    co_await settle(old_client_->execute("migrate-set-parameters", std::move(mode)));
   }
   old_.stage = Stage::active;
   old_.held = false;

@@ -38,6 +38,9 @@ class Upgrade {
   Micros copy_limit() const;
   Task<> flush_images();
   Task<> rehearse();
+  // upgrade_cpr.cpp
+  Task<bool> take_cpr();
+  Task<> move_by_cpr();
   // upgrade.cpp
   Task<> drop(Candidate& candidate);
   Task<> back_to_old(Candidate& candidate);
@@ -55,6 +58,7 @@ class Upgrade {
   std::uint64_t version_ = 0;  ///< of the old QEMU
   bool was_running_ = false;
   bool loses_writes_ = false;
+  bool by_cpr_ = false;         ///< by QEMU's cpr-transfer
   bool ignore_shared_ = false;  ///< memory is in both processes
   Candidate new_;
   Micros stopped_at_{};  ///< QEMU's wall clock

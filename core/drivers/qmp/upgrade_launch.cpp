@@ -77,6 +77,7 @@ NewProcess Upgrade::process_for(Candidate& candidate, const std::string& suffix,
   report_.copied_because = memory.copied_because;
   report_.losses = beside.losses;
   ignore_shared_ = memory.any;
+  by_cpr_ = memory.by_cpr;
   return p;
 }
 
@@ -118,7 +119,8 @@ Task<> Upgrade::explain_machine(Error& failure) {
       Error(ErrorId::config_unsupported,
             fmt::format("{} has no machine type {}; of this family it has: {}", escaped(program),
                         report_.machine, types ? joined(*types, ", ") : "unknown"))
-          .note(failure.message);
+          .note(failure.message)
+          .advise("Use a QEMU that has the guest's machine type: newer ones have the older types.");
 }
 
 Task<> Upgrade::compare(Candidate& candidate) {
