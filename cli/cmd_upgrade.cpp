@@ -237,11 +237,10 @@ extern constexpr Command kUpgrade = command<Options, run>(
          "thrown "
          "away. Sockets, TAP devices and passed descriptors are handed over, forwarded ports are "
          "set up again; what belongs to one process only is refused beforehand. Until the new one "
-         "was told to run, any failure leaves the guest "
-         "running in the old one. After that the old one is never resumed; if it is not known "
-         "whether the new one runs, the exit status is 7, and both are left as they are. Ctrl-C "
-         "before "
-         "that is clean: the guest goes on where it was.",
+         "was told to run, any failure leaves the guest running in the old one. After that the "
+         "old one is never resumed; if it is not known whether the new one runs, the exit status "
+         "is 7, and both are left as they are. The new one is watched for 10 ms before the old one "
+         "ends. Ctrl-C before the switch is clean: the guest goes on where it was.",
      .examples =
          "vmferry -c qmp:///session upgrade web1 --emulator /opt/qemu/bin/qemu-system-x86_64"
          " # into another QEMU\n"

@@ -12,7 +12,7 @@ if [ -n "$libvirt" ] && [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 echo "== packages and build (some minutes the first time)"
-tests/install.sh
+if [ -n "$libvirt" ]; then tests/install.sh; else tests/install.sh --demo; fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! { cmake --preset release && timeout 2400 cmake --build --preset release --target vmferry; } > "$log" 2>&1; then

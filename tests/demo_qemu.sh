@@ -78,7 +78,7 @@ define stay
 await_counts ferry 5
 await_counts stay 5
 echo "== one moves to another host, live"
-run -c "$here" migrate --live ferry "$there"
+run -c "$here" migrate --live --verbose ferry "$there"
 check ferry
 run -c "$there" list
 echo "== the other gets a new QEMU under it"

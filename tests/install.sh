@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Install what tests/packages.txt lists and this system lacks. Needs root only if something is missing.
+#
+#   tests/install.sh          everything
+#   tests/install.sh --demo   what is needed to build, and to run the demo without libvirt
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
+list=$(cat "$here/packages.txt")
+[ "${1:-}" != --demo ] || list=${list%%$'\n'# to test*}
 missing=()
 while read -r name; do
   state=$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null || true)
   [ "$state" = installed ] || missing+=("$name")
-done < <(sed 's/#.*//; s/[[:space:]]*$//; /^$/d' "$here/packages.txt")
+done < <(sed 's/#.*//; s/[[:space:]]*$//; /^$/d' <<< "$list")
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then

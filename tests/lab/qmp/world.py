@@ -35,9 +35,9 @@ class World:
         assert done.returncode == status, (args, done)
         return done.stdout + done.stderr
 
-    def start(self, name, extra="", dirty=0):
+    def start(self, name, extra="", dirty=0, program="qemu-system-x86_64", machine="pc"):
         image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
-        line = (f"qemu-system-x86_64 -M pc -accel tcg -m 32M -display none -nodefaults "
+        line = (f"{program} -M {machine} -accel tcg -m 32M -display none -nodefaults "
                 f"-no-user-config -kernel {image} -serial chardev:s "
                 f"-chardev file,id=s,path={self.dir}/{name}.serial,append=on {extra}")
         (self.dir / f"{name}.argv").write_text(line)
