@@ -7,6 +7,7 @@
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
 #include "core/base/units.hpp"
+#include "core/flags/rules.hpp"
 
 namespace vmferry::cli {
 
@@ -59,6 +60,10 @@ constexpr Option kAbortOptions[] = {option<&Abort::postcopy>(
 Task<Exit> domjobabort(Context& context, Abort options) {
   const std::unique_ptr<Host> host = co_await connect(context);
   const DomainRef domain = co_await host->find(options.domain);
+  const HostIdentity identity = co_await host->brief_identity();
+  const std::string_view reason = rules_of(identity.driver, "").departs.no_abort;
+  if (!reason.empty())
+    throw Error(ErrorId::unsupported, fmt::format("nothing was asked of the host: {}", reason));
   co_await host->abort_job(domain, options.postcopy);
   ok(context, domain, "aborted");
   co_await host->close();

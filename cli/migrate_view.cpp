@@ -35,6 +35,7 @@ Json progress_json(const ProgressView& view) {
   out["throughput"] = view.throughput;
   out["dirty_rate"] = view.dirty_rate;
   out["iteration"] = view.iteration;
+  out["elapsed_ms"] = ms(view.elapsed);
   if (view.eta) out["eta_ms"] = ms(*view.eta);
   if (!view.no_eta.empty()) out["no_eta"] = view.no_eta;
   return out;
@@ -47,6 +48,8 @@ std::string progress_text(Phase phase, const ProgressView& view, std::size_t col
   if (view.fraction)
     text += fmt::format(" {:3.0f}%  {} left of {}", *view.fraction * 100,
                         human_size(view.remaining), human_size(view.total));
+  else if (view.elapsed != Micros(0))
+    text += fmt::format("  {} so far", human_duration(view.elapsed));
   if (view.throughput != 0) text += "  " + human_rate(view.throughput);
   if (view.dirty_rate != 0) text += "  dirty " + human_rate(view.dirty_rate);
   if (view.iteration > 1) text += fmt::format("  pass {}", view.iteration);

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <vector>
 
 #include "core/base/text.hpp"
+#include "core/flags/table.hpp"
 
 namespace vmferry {
 
@@ -51,6 +54,23 @@ bool unforeseen(const Error& error) {
   return early && (code == no_support || code == invalid_arg || code == argument_unsupported);
 }
 
+// "unsupported flags (0x840) in function libxlDomainMigrateBegin3Params": which options those are.
+void name_flags(Error& error) {
+  constexpr std::string_view before = "unsupported flags (0x";
+  const std::size_t at = error.message.find(before);
+  if (at == std::string::npos) return;
+  std::uint64_t bits = 0;
+  const char* digits = error.message.data() + at + before.size();
+  const auto read = std::from_chars(digits, error.message.data() + error.message.size(), bits, 16);
+  if (read.ec != std::errc()) return;
+  std::vector<std::string> named;
+  for (const OptRow& r : opt_rows()) {
+    const std::optional<Flag> flag = flag_of(r.id);
+    if (flag && (bits & FlagSet{*flag}.bits()) != 0) named.push_back(option_text(r.id));
+  }
+  if (!named.empty()) error.note(fmt::format("the host does not take {}", joined(named, ", ")));
+}
+
 void note_once(Error& error, std::string text) {
   if (std::ranges::find(error.notes, text) == error.notes.end()) error.note(std::move(text));
 }
@@ -68,6 +88,7 @@ std::optional<ErrorId> recognise(WireCode wire, std::string_view message) {
 }
 
 Error diagnose(Error error) {
+  name_flags(error);
   const std::optional<ErrorId> found = recognise(error.wire, error.message);
   if (!found) {
     if (unforeseen(error))

@@ -58,6 +58,14 @@ struct Habits {
   bool moves_stopped = false;    ///< a stopped guest goes through perform too, without --offline
 };
 
+/// Where a driver departs from the contract of the phases (core/host/host.hpp).
+struct Departures {
+  std::string_view no_abort = {};  ///< not empty: a copy can be neither aborted nor suspended, why
+  bool confirm_frees = false;      ///< only Confirm ends what Begin locked, whatever happens
+  bool hides_standstill = false;   ///< a guest that Perform stopped is still called running
+  bool outlives_client = false;    ///< the incoming guest does not end with its client's connection
+};
+
 struct DriverRules {
   std::string_view name;  ///< "qemu"; what `rules` and test:///default?rules= take
   std::string_view type;  ///< what the connection says of itself, CONNECT_GET_TYPE; lower case
@@ -75,6 +83,7 @@ struct DriverRules {
   std::string_view inactive = {};        ///< not empty: why a stopped guest cannot be moved
   std::string_view paused = {};          ///< not empty: why a paused guest cannot be moved
   std::string_view no_memory_path = {};  ///< not empty: how data travels, when not to a URI
+  Departures departs = {};
 };
 
 std::span<const DriverRules* const> all_rules();

@@ -44,7 +44,8 @@ constexpr auto kRules = std::to_array<Rule>({
     refuse(Opt::listen_address, kArgumentUnsupported,
            "the destination listens on the address in --migrateuri"),
     refuse(Opt::timeout_postcopy, 0, "Xen has no post-copy"),
-    refuse(Opt::timeout_abort, 0, "this driver cannot abort a migration"),
+    refuse(Opt::timeout_abort, 0,
+           "this driver cannot abort a migration; it goes on, and Xen ends it after a few passes"),
 });
 
 }  // namespace
@@ -71,6 +72,11 @@ constinit const DriverRules xen{
     .protocols = "v3 with parameters; peer-to-peer, tunnelled",
     .default_ports = "49152-49216",
     .inactive = "Xen moves running domains only",
+    .departs = {.no_abort = "this driver can neither abort a migration nor suspend a guest that "
+                            "moves, and Xen ends the copy after a few passes by itself",
+                .confirm_frees = true,
+                .hides_standstill = true,
+                .outlives_client = true},
 };
 
 }  // namespace vmferry::data

@@ -23,6 +23,12 @@ Task<> pause_a_moment(Run& run) {
 
 // Tells the destination to end the incoming guest. A host whose connection is gone does so itself.
 Task<> end_incoming(Run& run) {
+  if (run.plan.departs.outlives_client) {
+    const auto connected = co_await settle(run.reconnect(run.destination));
+    if (!connected)
+      run.note(fmt::format("the destination could not be told to clean up: {}",
+                           connected.error().message));
+  }
   if (!run.destination.host || run.destination.host->lost()) co_return;
   const Cookie none;  // it would be Perform's, and there is none after a failure
   const PhaseCall call = run.destination_call();
@@ -33,10 +39,16 @@ Task<> end_incoming(Run& run) {
 }
 
 Task<> release_source(Run& run) {
+  const bool by_confirm = run.source_stands || run.plan.change_protection;
+  if (run.plan.departs.confirm_frees && !by_confirm) {
+    co_await give_back_lock(run);
+    co_return;
+  }
   const PhaseCall call = run.source_call();
   const Cookie none;
   Task<> asked = run.source.host->confirm(call, none, Verdict::cancelled);
   const auto released = co_await settle(std::move(asked));
+  run.source_stands = false;
   if (!released)
     run.note(fmt::format("the source, asked to give up the migration, said: {}",
                          released.error().message));
@@ -95,11 +107,20 @@ Error source_unseen(Run& run, Error failure) {
 // The last word when the guest should be at the source: what is it really doing there?
 Task<> judge_home(Run& run, Error failure) {
   run.enter(Phase::verify);
+  if (run.source_stands && run.plan.departs.hides_standstill) {
+    const auto connected = co_await settle(run.reconnect(run.source));
+    if (connected) co_await release_source(run);
+  }
   run.report.source = co_await resume_source(run);
   if (run.destination.host && !run.destination.host->lost())
     run.report.destination = co_await run.look(run.destination);
-  const Seen seen = run.report.source.seen;
   Error told = as_asked(run, std::move(failure));
+  std::optional<Error> stuck = co_await prove_source_runs(run, told);
+  if (stuck) {
+    close_verdict(run, Whereabouts::undecided, *std::move(stuck));
+    co_return;
+  }
+  const Seen seen = run.report.source.seen;
   const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive);
   if (gone) {
     Error lost(ErrorId::guest_lost, fmt::format("the source's guest is {}; it was never started on "
@@ -129,6 +150,7 @@ Error undecided(Run& run, const Error& failure, const std::string& evidence) {
       "copy on the source: `vmferry -c '{}' destroy {}`. Only if it surely never ran there, resume "
       "the source: `vmferry -c '{}' resume {}`.",
       run.destination.uri, name, run.source.uri, name, run.source.uri, name);
+  if (run.plan.departs.hides_standstill) told.remedy = libxl_remedy(run);
   return told;
 }
 
@@ -214,7 +236,8 @@ bool arrived(const Run& run, const Sighting& seen) {
 
 Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
   if (never_ran) {
-    if (run.source.host && !run.source.host->lost()) co_await release_source(run);
+    const bool later = run.plan.departs.hides_standstill;  // judge_home does it, connected anew
+    if (!later && run.source.host && !run.source.host->lost()) co_await release_source(run);
     co_await judge_home(run, std::move(failure));
     co_return;
   }
@@ -246,22 +269,67 @@ Task<> postcopy_failed(Run& run, Error failure) {
 
 Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too) {
   if (prepared) co_await end_incoming(run);
+  if (confirm_too && run.plan.departs.confirm_frees) {
+    const auto again = co_await settle(run.reconnect(run.source));
+    if (!again) run.note(fmt::format("the source keeps its lock: {}", again.error().message));
+  }
   const bool connected = run.source.host && !run.source.host->lost();
   if (confirm_too && connected) co_await release_source(run);
   co_await judge_home(run, std::move(failure));
 }
 
-Task<> after_lost_perform(Run& run, Error failure) {
+static Task<bool> after_lost_perform_to_the_end(Run& run, Error failure) {
+  run.notice(
+      "the connection to the source broke while the guest was copied; the copy goes on by itself");
+  const bool arrived = co_await finish_arrived(run);
+  if (arrived) {
+    run.note(fmt::format("the source's answer was lost ({}), but the guest arrived whole",
+                         failure.message));
+    co_return true;
+  }
+  if (run.report.destination.seen == Seen::absent) {
+    co_await judge_home(run, std::move(failure));
+    co_return false;
+  }
+  run.report.source = co_await run.glance(run.source);
+  const std::string evidence = fmt::format(
+      "source: {}; destination: {}", describe(run.report.source), describe(run.report.destination));
+  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+  co_return false;
+}
+
+Task<bool> after_lost_perform(Run& run, Error failure) {
+  if (run.plan.departs.outlives_client) {
+    const bool arrived = co_await after_lost_perform_to_the_end(run, std::move(failure));
+    co_return arrived;
+  }
   run.notice("the connection to the source broke while the guest was copied; asking it again");
   const Sighting seen = co_await wait_for_source(run);
   const bool destination_up = run.destination.host && !run.destination.host->lost();
   const bool gone = seen.known() && !seen.active();
   if (gone && run.was_active && destination_up) {
     co_await try_destination(run, std::move(failure));
-    co_return;
+    co_return false;
   }
   co_await end_incoming(run);
   co_await judge_home(run, std::move(failure));
+  co_return false;
+}
+
+// Of a driver whose incoming guest waits for anybody's Finish. None: it has no answer for us.
+static Task<std::optional<bool>> settle_with_destination(Run& run, const Error& failure) {
+  const bool there = co_await finish_arrived(run);
+  if (there) {
+    run.note(fmt::format("the answer to Finish was not a good one ({}), but the guest is there",
+                         failure.message));
+    co_return true;
+  }
+  if (run.report.destination.seen != Seen::paused) co_return std::nullopt;
+  const bool unfinished = co_await awaits_finish(run);
+  if (!unfinished) co_return std::nullopt;
+  co_await end_incoming(run);
+  co_await give_up_finish(run, Error(failure), true);
+  co_return false;
 }
 
 Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness) {
@@ -270,15 +338,21 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
     co_await judge_home(run, std::move(failure));
     co_return false;
   }
+  const bool waits_for_anybody = run.plan.departs.outlives_client;
   if (failure.reply_lost) {
     run.notice("the answer of the destination was lost; asking it again");
-  } else {
+  } else if (!waits_for_anybody) {
     // It answered, so it is not about to start the guest; an incoming guest still there is ended.
     const Sighting first = co_await run.look(run.destination);
     if (still_incoming(first)) co_await end_incoming(run);
   }
-  const Sighting seen = co_await wait_for_destination(run);
-  run.report.destination = seen;
+  if (waits_for_anybody) {
+    const std::optional<bool> settled = co_await settle_with_destination(run, failure);
+    if (settled) co_return *settled;
+  } else {
+    run.report.destination = co_await wait_for_destination(run);
+  }
+  const Sighting seen = run.report.destination;
   if (arrived(run, seen)) {
     run.note(fmt::format("the answer to Finish was not a good one ({}), but the guest is there",
                          failure.message));
@@ -308,7 +382,13 @@ Task<> after_failed_confirm(Run& run, Error failure) {
     const bool removable = here.seen == Seen::paused && there.active();
     if (here.known() && !here.active()) break;
     if (!here.known() || here.seen == Seen::running) break;
-    if (removable) {
+    if (removable && run.plan.departs.confirm_frees) {
+      const PhaseCall call = run.source_call();
+      const Cookie none;
+      Task<> asked = run.source.host->confirm(call, none, Verdict::completed);
+      const auto confirmed = co_await settle(std::move(asked));
+      if (confirmed) run.note("the source was told once more");
+    } else if (removable) {
       Task<> asked = run.source.host->destroy(run.plan.domain, 0);
       const auto destroyed = co_await settle(std::move(asked));
       if (destroyed) run.note("the paused copy left on the source was removed");

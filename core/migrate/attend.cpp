@@ -93,7 +93,7 @@ class Attendant {
   // The source refuses while its job is not under way yet; then the next round asks again.
   Task<> abort_for(std::string why) {
     stop_seen_ = true;
-    if (copy_.aborted) co_return;
+    if (copy_.aborted || cannot_stop(why)) co_return;
     copy_.abort_why = why;
     Task<> asked = source().abort_job(run_.plan.domain, false);
     const auto done = co_await settle(std::move(asked));
@@ -105,10 +105,23 @@ class Attendant {
     refusal_told_ = !done;
   }
 
+  // Says it once, and does not ask a driver that has no way to do it.
+  bool cannot_stop(std::string_view why) {
+    const std::string_view reason = run_.plan.departs.no_abort;
+    if (reason.empty()) return false;
+    if (!refusal_told_)
+      run_.notice(
+          fmt::format("{}, but {}: the copy goes on, and then the guest runs on the "
+                      "destination",
+                      why, reason));
+    refusal_told_ = true;
+    return true;
+  }
+
   void tell_what_is_waited_for() {
     const bool first = asked_to_stop_ == 0;
     asked_to_stop_ = run_.engine.stop.times();
-    if (!first)
+    if (!first && run_.plan.departs.no_abort.empty())
       run_.notice(copy_.postcopy
                       ? "cannot stop: after the switch to post-copy the guest is on both hosts"
                       : "waiting for the source to end its copy; the guest stays on the source");
@@ -133,6 +146,7 @@ class Attendant {
   }
 
   Task<> suspend(const std::string& why) {
+    if (cannot_stop(why)) co_return;
     Task<> asked = source().suspend(run_.plan.domain);
     const auto done = co_await settle(std::move(asked));
     if (done) {

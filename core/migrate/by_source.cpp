@@ -109,6 +109,7 @@ Task<> run_by_source(Run& run) {
     run.was_running = before->runs();
   }
   run.enter(Phase::perform);
+  run.touched = true;
   const auto ex = co_await asio::this_coro::executor;
   Copy copy(ex);
   Result<Cookie> performed;
@@ -124,6 +125,12 @@ Task<> run_by_source(Run& run) {
     co_await wait_for_the_job(run);
   }
   co_await see_both(run);
+  std::optional<Error> stuck = co_await prove_source_runs(run, failure);
+  if (stuck) {
+    run.report.where = Whereabouts::undecided;
+    run.report.error = *std::move(stuck);
+    co_return;
+  }
   judge(run, std::move(failure));
 }
 

@@ -114,7 +114,7 @@ Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
   run.check_stop();
   const PhaseCall begin_call = run.source_call();
   begun = co_await begin(run, begin_call);
-  began = true;
+  began = run.touched = true;
   run.check_stop();
   run.plan.params.set("destination_xml", begun.xml);
   const PhaseCall prepare_call = run.destination_call();
@@ -135,13 +135,20 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness
   if (!*out.performed) {
     Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
     run.abort_why = copy.aborted ? copy.abort_why : "";
-    if (failure.reply_lost)
-      co_await after_lost_perform(run, std::move(failure));
-    else
-      co_await bring_home(run, std::move(failure), true, false);
+    if (!failure.reply_lost) {
+      const bool never_sent = failure.id == ErrorId::connect_lost;
+      const bool locked = never_sent && run.plan.departs.confirm_frees;
+      co_await bring_home(run, std::move(failure), true, locked);
+      co_return;
+    }
+    const bool arrived = co_await after_lost_perform(run, std::move(failure));
+    if (!arrived) co_return;
+    co_await confirm(run, {});
+    co_await verify(run);
     co_return;
   }
   run.postcopy = copy.postcopy;
+  run.source_stands = true;
   Cookie cookie;
   if (*out.finished) {
     run.report.domain = (*out.finished)->domain;
@@ -166,8 +173,10 @@ Task<> run_managed(Run& run) {
   auto [ready, witness] =
       co_await both(settle(make_ready(run, begun, prepared, began)), call_witness(run));
   if (!ready) {
-    const bool release = began && (run.plan.change_protection || prepared);
-    co_await bring_home(run, Error(ready.error()), prepared, release);
+    const bool locked = run.plan.change_protection || run.plan.departs.confirm_frees;
+    const bool release = began && (locked || prepared);
+    const bool maybe = run.plan.departs.outlives_client && ready.error().reply_lost && began;
+    co_await bring_home(run, Error(ready.error()), prepared || maybe, release);
     co_return;
   }
   const auto ex = co_await asio::this_coro::executor;

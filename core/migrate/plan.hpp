@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/flags/rules.hpp"
 #include "core/host/host.hpp"
 #include "core/migrate/request.hpp"
 
@@ -25,6 +26,7 @@ struct Plan {
   bool change_protection = false;  ///< the source holds the job from begin to confirm
   /// How long the guest may stand still before a switch-over that hangs is aborted.
   Micros max_freeze = std::chrono::seconds(10);
+  Departures departs;  ///< of the source's driver
 };
 
 }  // namespace vmferry

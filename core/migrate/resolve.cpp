@@ -31,6 +31,15 @@ std::string simulated_uri(ConnectUri like, std::string_view host) {
 
 Result<std::string> destination_uri(std::string_view source_uri, std::string_view destination) {
   if (!is_bare_host(destination)) {
+    const std::size_t colon = destination.find(':');
+    const bool host_and_name = colon != std::string_view::npos && colon != 0 &&
+                               colon + 1 < destination.size() && !destination.contains('/');
+    if (host_and_name)
+      return fail(ErrorId::uri_invalid,
+                  fmt::format("{} is neither a host, nor host:port, nor a URI; if host:domain is "
+                              "meant, give the host {} alone, and the new name with --dname {}",
+                              escaped(destination, 255), escaped(destination.substr(0, colon), 255),
+                              escaped(destination.substr(colon + 1), 255)));
     const auto checked = parse_connect_uri(destination);
     if (!checked) return std::unexpected(checked.error());
     return std::string(destination);
@@ -64,6 +73,7 @@ Resolver::Resolver(const Request& request, const HostView& source, const HostVie
   out_.plan.source_uri = source.uri;
   out_.plan.destination_uri = destination.uri;
   out_.plan.timeout = request.timeout;
+  out_.plan.departs = rules_.departs;
   out_.plan.postcopy_after_precopy = request.postcopy_after_precopy;
   if (request.max_freeze) out_.plan.max_freeze = *request.max_freeze;
 }

@@ -206,6 +206,12 @@ void Resolver::add_notes() {
   if (out_.plan.kind == Kind::peer_to_peer)
     notes.push_back(fmt::format(
         "{}'s daemon drives this: it must be able to log in to {} by itself", source_name(), b));
+  if (!rules_.departs.no_abort.empty() && has_data())
+    notes.push_back(fmt::format("{}: {}, and then the guest runs on {}", rules_.departs.no_abort,
+                                out_.plan.timeout ? "once it began, Ctrl-C waits for its end, and "
+                                                    "--timeout only says that the time has passed"
+                                                  : "once it began, Ctrl-C waits for its end",
+                                b));
   if (out_.asked.trust_host)
     notes.push_back("--trust-host: the driver's rules were not looked at; the host decides alone");
 }

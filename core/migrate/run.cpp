@@ -109,7 +109,13 @@ Task<Sighting> Run::look(Endpoint& end) {
     co_return s;
   }
   const auto status = co_await settle(end.host->status(plan.domain));
-  if (status) co_return seen_as(*status);
+  if (status) {
+    s = seen_as(*status);
+    const bool stands = source_stands && plan.departs.hides_standstill && end.side == Side::source;
+    if (stands && s.seen == Sighting::Seen::running)
+      s = seen_as({DomainState::paused, kPausedMigration});
+    co_return s;
+  }
   s.seen = status.error().id == ErrorId::no_domain ? Sighting::Seen::absent
                                                    : Sighting::Seen::unreachable;
   s.trouble = status.error().message;
@@ -126,6 +132,11 @@ Task<Sighting> Run::glance(Endpoint& end) {
 }
 
 static Task<> run_all(Run& run) {
+  std::optional<Error> stopped = co_await stands_still_already(run);
+  if (stopped) {
+    run.report.error = *std::move(stopped);
+    co_return;
+  }
   if (run.plan.kind == Kind::managed)
     co_await run_managed(run);
   else
@@ -140,6 +151,10 @@ Task<Report> migrate(Engine engine, Plan plan, Endpoint& source, Endpoint& desti
   run.report.total = engine.clock.now() - began;
   if (run.report.error) {
     run.report.error = diagnose(*std::move(run.report.error));
+    if (run.report.error->id == ErrorId::job_active && run.plan.departs.confirm_frees)
+      run.report.error->note(
+          "if no client moves it any more: this driver keeps the lock of a client that ended until "
+          "the source's libvirt daemon is restarted (guests go on)");
     for (std::string& text : run.report.notes) run.report.error->note(text);
   }
   co_return std::move(run.report);

@@ -31,6 +31,8 @@ class Run {
   /// Nothing runs afterwards: a definition moves, or a guest that is shut off.
   bool moves_stopped() const { return plan.flags.has(Flag::offline) || was_stopped; }
   bool suspended_by_us = false;  ///< --timeout-suspend
+  bool touched = false;          ///< Begin, or a Perform that begins by itself, was carried out
+  bool source_stands = false;    ///< Perform ended well, and no cancelled Confirm was sent since
   bool postcopy = false;         ///< the switch to post-copy happened
   std::string abort_why;         ///< why the copy was aborted, if it was
 
@@ -96,13 +98,30 @@ Task<> run_by_source(Run& run);  ///< peer-to-peer and direct
 // What is done when something went wrong (aftermath.cpp).
 /// A failure before Finish(completed) was sent: the incoming guest is ended, the source runs on.
 Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too);
-/// Perform's answer was lost with the connection to the source.
-Task<> after_lost_perform(Run& run, Error failure);
+/// Perform's answer was lost with the connection to the source. True: the guest is there all the
+/// same, go on with Confirm.
+Task<bool> after_lost_perform(Run& run, Error failure);
 /// Finish failed or its answer was lost. True: the guest is there, go on with Confirm.
 Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness);
 /// Confirm failed or its answer was lost; the guest is on the destination.
 Task<> after_failed_confirm(Run& run, Error failure);
 /// Asks both sides where the guest is, and makes the verdict final.
 Task<> verify(Run& run);
+
+// Where a driver departs from the contract (libxl.cpp).
+/// Before anything is done: the guest should run, but an earlier migration has stopped it.
+Task<std::optional<Error>> stands_still_already(Run& run);
+/// Ends what Begin locked at the source while the guest runs there untouched.
+Task<> give_back_lock(Run& run);
+/// The source says that the guest runs, and report.source holds it: does it? One that stands still
+/// is woken if that can be done; else the error that says so and what to type.
+Task<std::optional<Error>> prove_source_runs(Run& run, const Error& failure);
+/// Waits until the copy, which goes on by itself, has an outcome; a guest that arrived whole is
+/// finished. True: it is on the destination. report.destination is what was seen.
+Task<bool> finish_arrived(Run& run);
+/// The guest waits on the destination, paused and locked: Finish was not carried out there.
+Task<bool> awaits_finish(Run& run);
+/// What to type when nobody knows who has the guest.
+std::string libxl_remedy(const Run& run);
 
 }  // namespace vmferry

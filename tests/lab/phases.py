@@ -47,15 +47,16 @@ class _Reader:
 
 
 class Daemon:
-    """A connection to a daemon's unix socket."""
+    """A connection to a daemon: by the path of its unix socket, or by (address, port)."""
 
-    def __init__(self, path, seconds=30):
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, place, seconds=30, name="qemu:///system"):
+        family = socket.AF_INET if isinstance(place, tuple) else socket.AF_UNIX
+        self.socket = socket.socket(family)
         self.socket.settimeout(seconds)
-        self.socket.connect(path)
+        self.socket.connect(place)
         self.serial = 0
         self.call(AUTH_LIST)
-        self.call(OPEN, _word(1) + _text("qemu:///system") + _word(0))
+        self.call(OPEN, _word(1) + _text(name) + _word(0))
 
     def call(self, procedure, arguments=b""):
         """The reply's payload; raises Refused."""
@@ -92,9 +93,14 @@ class Daemon:
         reply = self.call(LOOKUP_BY_NAME, _text(name))
         return reply.data
 
-    def begin(self, domain, flags):
-        """(cookie, xml)"""
-        reply = self.call(BEGIN, domain + _word(0) + _word(flags))
+    def begin(self, domain, flags, params=()):
+        """(cookie, xml); params: [(field, "text" or number)], a number as an unsigned long long."""
+        typed = _word(len(params))
+        for field, value in params:
+            typed += _text(field)
+            typed += (_word(7) + _text(value) if isinstance(value, str)
+                      else _word(4) + struct.pack(">Q", value))
+        reply = self.call(BEGIN, domain + typed + _word(flags))
         return reply.bytes(), reply.bytes()
 
     def prepare(self, name, xml, cookie, flags):

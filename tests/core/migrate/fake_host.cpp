@@ -21,7 +21,7 @@ void FakeHost::lose() {
   auto& m = machine();
   const bool incoming = m.guest && m.guest->state == DomainState::paused &&
                         m.guest->reason == kPausedMigration && !m.executed;
-  if (prepared_here_ && incoming) m.guest.reset();
+  if (prepared_here_ && incoming && !world_.libxl) m.guest.reset();
   prepared_here_ = false;
 }
 
@@ -36,7 +36,24 @@ Fault FakeHost::before(const char* what) {
   return fault;
 }
 
+void FakeHost::demand_lock() {
+  if (world_.libxl && machine().job)
+    throw Error(ErrorId::remote, "cannot acquire state change lock");
+}
+
+Task<DomainInfo> FakeHost::info(const DomainRef&) {
+  auto& m = machine();
+  if (FakeWorld::runs(m)) m.cpu_time_ns += 1000;
+  co_return DomainInfo{.cpu_time_ns = m.cpu_time_ns};
+}
+
+Task<JobStats> FakeHost::job_stats(const DomainRef&, bool, bool) {
+  const bool held = world_.libxl && machine().job;
+  co_return JobStats{held ? JobType::unbounded : JobType::none, {}};
+}
+
 void FakeHost::after(Fault fault, const char* what) {
+  if (world_.two_running()) world_.two_seen = true;
   if (fault != Fault::lose_reply) return;
   lose();
   Error error(ErrorId::connect_lost, fmt::format("connection lost in {}", what));
@@ -70,6 +87,7 @@ Task<> FakeHost::suspend(const DomainRef&) {
 
 Task<> FakeHost::resume(const DomainRef&) {
   const Fault fault = before("resume");
+  demand_lock();
   machine().guest = DomainStatus{DomainState::running, 5};
   machine().executed = true;
   after(fault, "resume");
@@ -78,6 +96,7 @@ Task<> FakeHost::resume(const DomainRef&) {
 
 Task<> FakeHost::destroy(const DomainRef&, std::uint32_t) {
   const Fault fault = before("destroy");
+  demand_lock();
   machine().guest.reset();
   after(fault, "destroy");
   co_return;
@@ -90,6 +109,7 @@ Task<std::unique_ptr<Subscription>> FakeHost::subscribe(const DomainRef&, OnEven
 
 Task<Begun> FakeHost::begin(const PhaseCall&) {
   const Fault fault = before("begin");
+  demand_lock();
   machine().job = true;
   after(fault, "begin");
   co_return Begun{kCookie, "<domain/>"};
@@ -99,16 +119,34 @@ Task<Prepared> FakeHost::prepare(const PhaseCall&, const Cookie& cookie) {
   const Fault fault = before("prepare");
   if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
   machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  if (world_.libxl) machine().guest = DomainStatus{DomainState::shutoff, 0};
+  machine().job = world_.libxl;
   prepared_here_ = true;
   after(fault, "prepare");
   co_return Prepared{kCookie, "tcp:there:49152"};
 }
 
-Task<Cookie> FakeHost::perform(const PhaseCall&, const Cookie& cookie, std::optional<std::string>) {
+Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
+                               std::optional<std::string>) {
+  const auto* uri = call.params.get<std::string>("migrate_uri");
+  if (world_.libxl && uri != nullptr && *uri == "tcp://localhost:0") {
+    const Fault fault = before("perform-nowhere");
+    machine().job = false;
+    after(fault, "perform-nowhere");
+    throw Error(ErrorId::remote, "an error occurred, but the cause is unknown");
+  }
+  if (world_.libxl && world_.faults.contains(world_.calls) &&
+      world_.faults[world_.calls] == Fault::refuse)
+    machine().job = false;
   const Fault fault = before("perform");
   if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
   if (!world_.destination.guest) throw Error(ErrorId::remote, "nobody listens");
-  machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  if (world_.libxl) {
+    machine().stands = true;
+    world_.destination.guest = DomainStatus{DomainState::paused, kPausedUser};
+  } else {
+    machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  }
   after(fault, "perform");
   co_return kCookie;
 }
@@ -117,6 +155,7 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
   const Fault fault = before(verdict == Verdict::completed ? "finish" : "finish-cancelled");
   if (verdict == Verdict::cancelled) world_.cancelled_with = cookie;
   auto& m = machine();
+  m.job = false;
   const bool offline = call.flags.has(Flag::offline);
   if (verdict == Verdict::cancelled || (!m.guest && !offline)) {
     m.guest.reset();
@@ -138,6 +177,8 @@ Task<> FakeHost::confirm(const PhaseCall&, const Cookie&, Verdict verdict) {
   m.job = false;
   if (verdict == Verdict::completed)
     m.guest.reset();
+  else if (world_.libxl)
+    m.stands = m.stands && !world_.confirm_wakes;
   else if (m.guest && m.guest->state == DomainState::paused)
     m.guest = DomainStatus{DomainState::running, kRunningMigrationCanceled};
   after(fault, "confirm");

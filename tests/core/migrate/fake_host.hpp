@@ -29,18 +29,23 @@ struct FakeWorld {
     bool persistent = true;
     bool job = false;
     int connections_lost = 0;
+    bool stands = false;  ///< as libxl has it: called running, and does not execute
+    std::uint64_t cpu_time_ns = 0;
   };
   Machine source, destination;
   /// What happens to the n-th call, counted over both hosts from 0.
   std::map<int, Fault> faults;
   int calls = 0;
   bool keeps_records = false;
+  bool libxl = false;         ///< departs from the contract as that driver does
+  bool confirm_wakes = true;  ///< libxl 9.0
+  bool two_seen = false;      ///< both copies executed at some moment
   bool source_unreachable_after_loss = false;
   std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
   std::vector<std::string> log;
 
   bool two_running() const { return runs(source) && runs(destination); }
-  static bool runs(const Machine& m) { return m.guest && m.guest->runs(); }
+  static bool runs(const Machine& m) { return m.guest && m.guest->runs() && !m.stands; }
 };
 
 /// A connection to one of the two machines of the world.
@@ -66,7 +71,7 @@ class FakeHost final : public Host {
     co_return std::vector<ListedDomain>();
   }
   Task<DomainStatus> status(const DomainRef& domain) override;
-  Task<DomainInfo> info(const DomainRef&) override { co_return DomainInfo{}; }
+  Task<DomainInfo> info(const DomainRef&) override;
   Task<bool> is_persistent(const DomainRef&) override { co_return machine().persistent; }
   Task<bool> autostart(const DomainRef&) override { co_return false; }
   Task<std::string> dump_xml(const DomainRef&, std::uint32_t) override { co_return "<domain/>"; }
@@ -78,7 +83,7 @@ class FakeHost final : public Host {
   Task<> shutdown(const DomainRef&) override { co_return; }
   Task<> destroy(const DomainRef&, std::uint32_t) override;
 
-  Task<JobStats> job_stats(const DomainRef&, bool, bool) override { co_return JobStats{}; }
+  Task<JobStats> job_stats(const DomainRef&, bool, bool) override;
   Task<> abort_job(const DomainRef&, bool) override { co_return; }
   Task<> set_max_downtime(const DomainRef&, std::uint64_t) override { co_return; }
   Task<std::uint64_t> max_downtime(const DomainRef&) override { co_return 0; }
@@ -104,6 +109,8 @@ class FakeHost final : public Host {
   /// Throws when the answer must get lost.
   void after(Fault fault, const char* what);
   void lose();
+  /// libxl: a guest whose lock is held cannot be changed.
+  void demand_lock();
 
   FakeWorld& world_;
   bool is_source_;

@@ -20,6 +20,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from namespaces import die_with_parent  # noqa: E402
+
 TEST_SECONDS = 200
 PROGRAMS = ["debootstrap", "qemu-system-x86_64", "qemu-img", "mke2fs", "ssh-keygen", "ssh",
             "unshare", "ip", "virsh"]
@@ -76,7 +79,7 @@ class Runner:
         from xen_pair import Pair
         if self.pair is None or self.pair.kind != kind:
             self.close()
-            self.pair = Pair(self.options.vmferry, kind, self.options.keep)
+            self.pair = Pair(self.options.vmferry, kind, self.options.inside)
             self.pair.prepare()
         return self.pair
 
@@ -112,18 +115,25 @@ def make_images(tests):
         Image(version).make()
 
 
-def run_inside(argv):
+def _stop(_number, _frame):
+    raise SystemExit(1)
+
+
+def run_inside(argv, keep):
     """Run this program again in namespaces of its own, in which the hosts have their names."""
-    lab = tempfile.mkdtemp(prefix="vmxen-net-", dir="/tmp")
+    lab = tempfile.mkdtemp(prefix="vmxen-", dir="/tmp")
+    signal.signal(signal.SIGTERM, _stop)  # what is inside is killed on the way out
     try:
         names = "".join(f"127.0.{n}.1 h{n}\n" for n in (1, 2))
         Path(f"{lab}/hosts").write_text("127.0.0.1 localhost\n" + names)
         script = f'mount --bind {lab}/hosts /etc/hosts && ip link set lo up && exec "$@"'
         return subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
                                "--mount-proc", "sh", "-c", script, "sh", sys.executable, __file__,
-                               "--inside", *argv], check=False).returncode
+                               "--inside", lab, *argv], check=False,
+                              preexec_fn=die_with_parent).returncode
     finally:
-        shutil.rmtree(lab, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(lab, ignore_errors=True)
 
 
 def run_all(options, tests):
@@ -149,7 +159,7 @@ def parse():
     parser.add_argument("--list", action="store_true", help="print the names only")
     parser.add_argument("--keep", action="store_true", help="leave the hosts' files in /tmp")
     parser.add_argument("--vmferry", default=str(HERE.parents[2] / "build/dev/vmferry"))
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", metavar="DIRECTORY", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -182,7 +192,7 @@ def main():
     if not options.inside:
         make_images(tests)
         print(f"images ready ({time.monotonic() - begin:.1f} s)", flush=True)
-        return run_inside(sys.argv[1:])
+        return run_inside(sys.argv[1:], options.keep)
     signal.signal(signal.SIGALRM, _alarm)
     passed, failed = run_all(options, tests)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

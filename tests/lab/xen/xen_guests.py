@@ -47,7 +47,7 @@ class Guest:
 
 FULL = Guest("full", 128, 1, network=True)
 PVH = Guest("pvh", 128, 2, machine="xenpvh", network=True)
-BIG = Guest("big", 320, 3, dirty=80)
+BIG = Guest("big", 224, 3, dirty=48)
 
 
 def guests_of(kind):

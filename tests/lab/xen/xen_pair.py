@@ -31,11 +31,12 @@ class _Here:
 
 
 class Pair:
-    """Hosts of one kind of PAIRS. restore() before each use; close() at the end."""
+    """Hosts of one kind of PAIRS, with their files below `directory`. prepare() once, restore()
+    before each use, close() at the end."""
 
-    def __init__(self, vmferry, kind, keep=False):
-        self.vmferry, self.kind, self.keep = vmferry, kind, keep
-        self.dir = tempfile.mkdtemp(prefix="vmxen-", dir="/tmp")
+    def __init__(self, vmferry, kind, directory):
+        self.vmferry, self.kind = vmferry, kind
+        self.dir = tempfile.mkdtemp(prefix=f"{kind}-", dir=directory)
         self.images = {v: Image(v).make() for v in PAIRS[kind]}
         self.hosts = [XenHost(self.dir, n, self.images[v]) for n, v in enumerate(PAIRS[kind], 1)]
         self.network, self.proxies, self.results = _Here(), [], []
@@ -119,10 +120,10 @@ class Pair:
             host.start(self.shared())
             wait_for(f"{host.name} to take its link", lambda h=host: h.status() == "running", 60)
         for host in self.hosts:
-            wait_for(f"libvirtd of {host.name}", host.booted, 300, every=0.2)
+            wait_for(f"libvirtd of {host.name}", host.booted, 600, every=0.2)
         for guest in guests_of(self.kind):
             self.connect(self.source).createXML(guest.xml(), 0)
-            wait_for(f"{guest.name} to count", lambda g=guest: self.written(g) >= 3, 300, every=0.3)
+            wait_for(f"{guest.name} to count", lambda g=guest: self.written(g) >= 3, 600, every=0.3)
             self.connect(self.source).lookupByName(guest.name).suspend()
 
     def power_off(self):
@@ -134,8 +135,6 @@ class Pair:
 
     def close(self):
         self.power_off()
-        if not self.keep:
-            shutil.rmtree(self.dir, ignore_errors=True)
 
     # -- guests -----------------------------------------------------------------------------------
 
