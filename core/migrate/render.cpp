@@ -83,6 +83,14 @@ std::string objections_text(const Resolution& r, std::size_t columns) {
   return out;
 }
 
+/// The bits that both sides get, and the one that only the source gets.
+std::string all_flags_text(const Plan& plan) {
+  std::string out = fmt::format("{:#x} {}", plan.flags.bits(), flags_text(plan.flags));
+  if (!plan.change_protection) return out;
+  const FlagSet all = plan.flags.with(Flag::change_protection);
+  return out + fmt::format("; for the source {:#x}, with CHANGE_PROTECTION", all.bits());
+}
+
 json value_json(const TypedParam& p) {
   return std::visit([](const auto& v) { return json(v); }, p.value);
 }
@@ -154,7 +162,7 @@ std::string plan_text(const Resolution& r, std::size_t columns) {
             fmt::format("{} ({}: {}{})", f.text, f.rule, f.reason, f.sent ? "" : "; not sent"));
     label = "";
   }
-  add_row("flags", fmt::format("{:#x} {}", plan.flags.bits(), flags_text(plan.flags)));
+  add_row("flags", all_flags_text(plan));
   add_row("parameters", params_text(plan.params));
   add_row("kind",
           fmt::format("{}, protocol {}", kind_text(plan.kind), protocol_text(plan.protocol)));
@@ -199,6 +207,9 @@ json plan_json(const Resolution& r) {
   out["flags"] = {{"value", plan.flags.bits()},
                   {"hex", fmt::format("{:#x}", plan.flags.bits())},
                   {"names", flag_names(plan.flags)}};
+  if (plan.change_protection)
+    out["flags"]["source_hex"] =
+        fmt::format("{:#x}", plan.flags.with(Flag::change_protection).bits());
   out["parameters"] = params_json(plan.params);
   out["kind"] = kind_text(plan.kind);
   out["protocol"] = protocol_text(plan.protocol);

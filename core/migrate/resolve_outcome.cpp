@@ -35,6 +35,7 @@ void Resolver::set_flags() {
 }
 
 void Resolver::describe_steps() {
+  if (immovable()) return;
   const auto step = [&](std::string_view phase, Side side, std::string what) {
     out_.steps.push_back({std::string(phase), side, std::move(what)});
   };
@@ -92,6 +93,10 @@ void Resolver::describe_data() {
   DataPath& d = out_.data;
   d.from = source_name();
   d.to = destination_name();
+  if (immovable()) {
+    d.text = "nothing moves";
+    return;
+  }
   if (!has_data()) {
     d.text = only_definition() ? "no memory moves"
                                : "no memory moves; disks that are not shared are copied by the "
@@ -186,7 +191,7 @@ void Resolver::add_notes() {
   const bool kept = rules_.habits.keeps_there || yes(Opt::persist_dest);
   if (domain_.persistent && removed && !kept)
     notes.push_back("nobody will have the guest's definition: add --persistent to keep it");
-  if (domain_.persistent && !removed && has_data())
+  if (domain_.persistent && !removed && has_data() && !immovable())
     notes.push_back(
         fmt::format("do not start the copy that stays defined on {} while the guest "
                     "runs on {}",

@@ -21,6 +21,11 @@ class Resolver {
   void fill_protection();
   // resolve_checks.cpp
   bool cannot() const;  ///< this driver has no migration at all
+  /// There is nothing to be said of phases and data: this guest cannot move here, whatever is
+  /// asked.
+  bool immovable() const {
+    return cannot() || (!active_ && !rules_.inactive.empty() && !out_.asked.trust_host);
+  }
   void check_hosts();
   void check_relations_now();
   void check_driver();

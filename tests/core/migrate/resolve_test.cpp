@@ -427,14 +427,28 @@ TEST_CASE("resolve: compression is filled in from its tuning") {
   CHECK(*r.plan.params.get<std::string>("compression") == "xbzrle");
 }
 
+TEST_CASE("resolve: of a guest that cannot move there are no phases to tell") {
+  const auto on = [](const char* type, DomainState state) {
+    return resolve(request({}), host_of(type, "a"), host_of(type, "b"), guest(state));
+  };
+  for (const Resolution& r : {on("CH", DomainState::running), on("Xen", DomainState::shutoff)}) {
+    CHECK_FALSE(r.allowed());
+    CHECK(r.steps.empty());
+    CHECK(r.data.text == "nothing moves");
+  }
+}
+
 TEST_CASE("resolve: shown as text and as JSON") {
   const Resolution good = on_qemu(request({Opt::tls}));
   const std::string text = plan_text(good);
-  CHECK(text.contains("flags        0x10019 LIVE | PERSIST_DEST | UNDEFINE_SOURCE | TLS\n"));
+  CHECK(
+      text.contains("flags        0x10019 LIVE | PERSIST_DEST | UNDEFINE_SOURCE | TLS; for the "
+                    "source 0x10119, with CHANGE_PROTECTION\n"));
   CHECK(text.contains("after this: web1 runs on host2"));
   const nlohmann::json json = plan_json(good);
   CHECK(json["allowed"] == true);
   CHECK(json["flags"]["hex"] == "0x10019");
+  CHECK(json["flags"]["source_hex"] == "0x10119");
   CHECK(json["phases"].size() == 5);
   const Resolution bad =
       on_qemu(request({Opt::live, Opt::compressed}), guest(DomainState::shutoff));
