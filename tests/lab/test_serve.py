@@ -38,8 +38,7 @@ def look_with(server, program=("virsh",), env=None):
         return virsh(server, *argv, program=program, env=env)
     good(ask("list", "--all"), "web1", "running", "idle1", "shut off")
     good(ask("list", "--all", "--title", "--persistent", "--without-managed-save"), "web1")
-    good(ask("dominfo", "web1"), "web1", "running", "Persistent:", "Autostart:", "Managed save:",
-         "Security model: none")
+    good(ask("dominfo", "web1"), "web1", "running", "Persistent:", "Autostart:", "Managed save:   no")
     good(ask("domstate", "--reason", "web1"), "running (booted)")
     good(ask("dumpxml", "web1"), "<name>web1</name>")
     good(ask("domid", "web1"))
@@ -172,7 +171,7 @@ def test_serve_progress(lab):
         assert client.returncode == 0, out + err
         shown = [float(part.strip(" [%]")) for line in (out + err).replace("\r", "\n").splitlines()
                  if (part := line.rpartition(":")[2]).strip().startswith("[")]
-        assert len(shown) > 1 and shown == sorted(shown) and shown[-1] == 100, out + err
+        assert len(set(shown)) > 3 and shown[0] < 50 and shown[-1] == 100, out + err
         pair.check_at("b")
         good(virsh(pair.a, "domjobinfo", "--completed", "web1"), "Completed", "Total downtime")
 
