@@ -39,7 +39,8 @@ def look_with(server, program=("virsh",), env=None):
         return virsh(server, *argv, program=program, env=env)
     good(ask("list", "--all"), "web1", "running", "idle1", "shut off")
     good(ask("list", "--all", "--title", "--persistent", "--without-managed-save"), "web1")
-    good(ask("dominfo", "web1"), "web1", "running", "Persistent:", "Autostart:", "Managed save:   no")
+    good(ask("dominfo", "web1"), "web1", "running", "Persistent:", "Autostart:",
+         "Managed save:   no")
     good(ask("domstate", "--reason", "web1"), "running (booted)")
     good(ask("dumpxml", "web1"), "<name>web1</name>")
     good(ask("domid", "web1"))
@@ -94,7 +95,8 @@ def migrate_with(pair, program=("virsh",), env=None):
     for kind in KINDS:
         done = virsh(pair.a, "migrate", "--live", "--persistent", "--undefinesource", "--verbose",
                      *kind, "web1", pair.b.uri, program=program, env=env)
-        assert done.status == 0 and re.search(r"100(\.00)? %", done.out + done.err), (kind, str(done))
+        assert done.status == 0, (kind, str(done))
+        assert re.search(r"100(\.00)? %", done.out + done.err), (kind, str(done))
         pair.check_at("b")
         back = pair.ferry("-c", pair.b.uri, "migrate", *ours(kind), "web1", pair.a.uri)
         assert back.status == 0 and "web1 is on" in back.out, (kind, str(back))
