@@ -22,12 +22,13 @@ struct RemoteError {
 // virErrorNumber and virErrorDomain (virterror.h), as far as we tell them apart.
 inline constexpr std::int32_t kInternalError = 1, kNoSupport = 3, kInvalidArg = 8,
                               kOperationFailed = 9, kXmlError = 27, kDomainExists = 28,
-                              kOperationDenied = 29, kRpc = 39, kNoDomain = 42, kNoNetwork = 43,
-                              kAuthFailed = 45, kNoStoragePool = 49, kNoStorageVol = 50,
-                              kNoNodeDevice = 53, kOperationInvalid = 55, kNoNwfilter = 62,
-                              kNoSecret = 66, kConfigUnsupported = 67, kOperationTimeout = 68,
-                              kArgumentUnsupported = 74, kOperationAborted = 78,
-                              kAuthCancelled = 79, kOperationUnsupported = 84, kAccessDenied = 88,
+                              kXmlDetail = 35, kOperationDenied = 29, kRpc = 39, kNoDomain = 42,
+                              kNoNetwork = 43, kAuthFailed = 45, kNoStoragePool = 49,
+                              kNoStorageVol = 50, kNoNodeDevice = 53, kOperationInvalid = 55,
+                              kNoNwfilter = 62, kNoSecret = 66, kConfigUnsupported = 67,
+                              kOperationTimeout = 68, kArgumentUnsupported = 74,
+                              kOperationAborted = 78, kAuthCancelled = 79,
+                              kOperationUnsupported = 84, kAccessDenied = 88,
                               kXmlInvalidSchema = 92, kMigrateFinishOk = 93, kAuthUnavailable = 94;
 inline constexpr std::int32_t kFromRpc = 7, kFromQemu = 10, kFromTest = 12, kFromRemote = 13;
 

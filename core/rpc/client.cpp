@@ -199,6 +199,7 @@ ErrorId id_of(std::int32_t code) {
     case kOperationInvalid:
       return ErrorId::invalid_state;
     case kXmlError:
+    case kXmlDetail:
     case kXmlInvalidSchema:
       return ErrorId::xml;
     case kAuthFailed:
