@@ -8,7 +8,13 @@
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
+#include <atomic>
+#include <climits>
+#include <condition_variable>
 #include <csignal>
+#include <deque>
+#include <mutex>
+#include <thread>
 
 #include "cli/app.hpp"
 #include "cli/data_network.hpp"
@@ -25,34 +31,76 @@
 namespace vmferry::cli {
 namespace {
 
+// Writes at once what can be written at once. The rest is left to a thread: a terminal that was
+// stopped with Ctrl-S, or a reader that does not read, must not hold up a migration.
 class Descriptors final : public Sink {
  public:
-  void out(std::string_view text) override { write_all(1, text); }
-  void err(std::string_view text) override { write_all(2, text); }
+  Descriptors() = default;
+  Descriptors(const Descriptors&) = delete;
+  Descriptors& operator=(const Descriptors&) = delete;
+  ~Descriptors() override { finish(); }
+  void out(std::string_view text) override { write(1, text); }
+  void err(std::string_view text) override { write(2, text); }
+  /// Returns once everything is written, however long that takes.
+  void finish() {
+    if (!writer_.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_one();
+    writer_.join();
+  }
   /// Why a result could not be written; 0: it was.
   int failure() const { return failure_; }
 
  private:
-  void write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t n = ::write(fd, text.data(), text.size());
-      if (n > 0) {
-        text.remove_prefix(static_cast<std::size_t>(n));
-        continue;
-      }
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && errno == EAGAIN) {  // somebody else made the terminal non-blocking
-        pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
-        poll(&ready, 1, -1);
-        continue;
-      }
-      // A reader that went away (`| head`) is no error of ours; there is nobody left to tell.
-      if (fd == 1 && errno != EPIPE) failure_ = errno;
-      return;
+  void write(int fd, std::string_view text) {
+    if (!writer_.joinable()) text = write_some(fd, text, false);
+    if (text.empty()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.emplace_back(fd, text);
+    }
+    if (!writer_.joinable()) writer_ = std::thread([this] { write_waiting(); });
+    changed_.notify_one();
+  }
+
+  void write_waiting() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return over_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      const auto [fd, text] = std::move(waiting_.front());
+      waiting_.pop_front();
+      lock.unlock();
+      write_some(fd, text, true);
+      lock.lock();
     }
   }
 
-  int failure_ = 0;
+  // Returns what would have to wait, if it is not to be waited for.
+  std::string_view write_some(int fd, std::string_view text, bool wait) {
+    while (!text.empty()) {
+      pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
+      if (poll(&ready, 1, wait ? -1 : 0) == 0) return text;
+      // As much as a pipe takes whole when it says that it is ready.
+      const ssize_t n = ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+      if (n > 0) text.remove_prefix(static_cast<std::size_t>(n));
+      if (n >= 0 || errno == EINTR || errno == EAGAIN) continue;
+      // A reader that went away (`| head`) is no error of ours; there is nobody left to tell.
+      if (fd == 1 && errno != EPIPE) failure_ = errno;
+      return {};
+    }
+    return {};
+  }
+
+  std::atomic<int> failure_ = 0;
+  std::thread writer_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::pair<int, std::string>> waiting_;
+  bool over_ = false;
 };
 
 Terminal terminal() {
@@ -160,6 +208,7 @@ int run(std::vector<std::string> words) {
                    io.stop();
                  });
   io.run();
+  sink.finish();
   if (sink.failure() != 0) {
     const std::string why = std::system_category().message(sink.failure());
     print_error(sink, Format::text, around.terminal,

@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 build=build/sanitize
-passed=0 failed=0 skipped=
+passed=0 failed=0 skipped= unmade=
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -39,6 +39,7 @@ single() {
 
 finish() {
   [ -z "$skipped" ] || echo "SKIPPED, because VMFERRY_SKIP asked for it: $skipped"
+  [ -z "$unmade" ] || echo "NOT TESTED: $unmade"
   echo "$passed passed, $failed failed"
   [ $failed = 0 ] && [ $passed != 0 ]
   exit
@@ -85,6 +86,15 @@ suite "bare QEMU" 600 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/qmp/run.py --vmferry "$build/vmferry"
 suite "real hosts" 1800 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/run.py -j 2 --vmferry "$build/vmferry"
+# A second root directory with newer releases, made once from the package mirror (about a minute).
+if timeout --kill-after=20 900 /usr/bin/python3 tests/lab/backports.py > "$logs/root" 2>&1 < /dev/null
+then
+  suite "real hosts of two releases" 600 '([0-9]+) passed, ([0-9]+) failed' \
+    tests/lab/run.py --mixed -k '^test_mixed' -j 1 --vmferry "$build/vmferry"
+else
+  tail -n 5 "$logs/root"
+  unmade="hosts of two releases (the newer one could not be installed, see above)"
+fi
 if [ "${VMFERRY_SKIP:-}" = xen ]; then
   skipped="Xen hosts (nothing of Xen was tested)"
 else

@@ -1,9 +1,12 @@
 #include "transports/daemons.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+
+#include "core/base/text.hpp"
 
 namespace vmferry {
 
@@ -27,6 +30,25 @@ static constexpr std::array<Daemon, 13> kDaemons{{{"qemu", "virtqemud"},
 std::optional<std::string_view> daemon_name(std::string_view driver) {
   const auto* daemon = std::ranges::find(kDaemons, driver, &Daemon::driver);
   return daemon == kDaemons.end() ? std::nullopt : std::optional(daemon->name);
+}
+
+static std::optional<std::string> find_program(std::string_view name, const Environment& env) {
+  const std::string path =
+      env("PATH").value_or("/usr/bin:/bin") + ":/usr/sbin:/sbin:/usr/local/sbin";
+  for (const std::string_view dir : split(path, ':')) {
+    std::string candidate = fmt::format("{}/{}", dir, name);
+    if (!dir.empty() && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return {};
+}
+
+std::optional<std::string> session_daemon(const ConnectUri& uri, const Environment& env) {
+  if (env("LIBVIRT_AUTOSTART") == "0") return {};
+  const auto own = daemon_name(uri.driver);
+  if (own && uri.mode != DaemonMode::legacy)
+    if (auto found = find_program(*own, env)) return found;
+  if (uri.mode == DaemonMode::direct) return {};
+  return find_program("libvirtd", env);
 }
 
 std::string daemon_remedy(std::string_view driver, bool session) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 
 #include "core/async/race.hpp"
@@ -28,20 +29,59 @@ bool for_session(const ConnectUri& uri, const DialOptions& options) {
   return uri.session() && !options.root;
 }
 
-Task<std::unique_ptr<Stream>> dial_unix(const ConnectUri& uri, Clock& clock,
-                                        const DialOptions& options) {
-  const std::vector<std::string> sockets = daemon_sockets(uri, options);
+Task<Result<std::unique_ptr<Stream>>> try_sockets(const std::vector<std::string>& sockets,
+                                                  Clock& clock, Micros limit) {
   std::optional<Error> first;
   for (const std::string& path : sockets) {
-    auto attempt = co_await settle(connect_unix(clock, path, options.timeout));
-    if (attempt) co_return *std::move(attempt);
+    auto attempt = co_await settle(connect_unix(clock, path, limit));
+    if (attempt) co_return attempt;
     if (attempt.error().id == ErrorId::cancelled) throw std::move(attempt).error();
     if (first)
       first->note(attempt.error().message);
     else
       first = std::move(attempt).error();
   }
-  Error error = *std::move(first);
+  co_return std::unexpected(*std::move(first));
+}
+
+// A program that sends nothing until it ends: what it said, and how it ended.
+Task<std::string> end_of(Stream& program) {
+  std::array<std::byte, 512> ignored;
+  const auto read = co_await settle(program.read_some(ignored));
+  co_return read ? program.explain_end() : read.error().message;
+}
+
+// As libvirt's own client does: a user's session daemon is started when it is needed, and ends by
+// itself two minutes after its last client left. Two clients may start two; one of them gives up.
+Task<std::unique_ptr<Stream>> start_session(const std::vector<std::string>& sockets,
+                                            const std::string& daemon, Clock& clock,
+                                            const DialOptions& options) {
+  const auto ex = co_await asio::this_coro::executor;
+  auto program = run_command(ex, clock, {daemon, "--daemon", "--timeout=120"});
+  const std::string said =
+      co_await with_deadline(clock, options.timeout, "the start of " + daemon, end_of(*program));
+  const Micros give_up = clock.now() + Millis(10000);
+  for (;;) {
+    auto attempt = co_await try_sockets(sockets, clock, options.timeout);
+    if (attempt) co_return *std::move(attempt);
+    if (clock.now() >= give_up) {
+      Error error = std::move(attempt).error();
+      throw error.note(fmt::format("{} was started and said: {}", daemon, said));
+    }
+    co_await clock.sleep(Millis(50));
+  }
+}
+
+Task<std::unique_ptr<Stream>> dial_unix(const ConnectUri& uri, Clock& clock,
+                                        const DialOptions& options) {
+  const std::vector<std::string> sockets = daemon_sockets(uri, options);
+  auto connected = co_await try_sockets(sockets, clock, options.timeout);
+  if (connected) co_return *std::move(connected);
+  if (for_session(uri, options) && !uri.socket) {
+    const auto daemon = session_daemon(uri, options.env);
+    if (daemon) co_return co_await start_session(sockets, *daemon, clock, options);
+  }
+  Error error = std::move(connected).error();
   if (error.remedy.empty()) error.remedy = daemon_remedy(uri.driver, for_session(uri, options));
   throw error;
 }

@@ -1,5 +1,7 @@
 #include "core/host/host.hpp"
 
+#include "core/async/race.hpp"
+
 namespace vmferry {
 
 namespace {
@@ -79,6 +81,21 @@ Task<> Host::set_autostart(const DomainRef&, bool) {
 Task<Tunnel> Host::prepare_tunnel(const PhaseCall&, const Cookie&) {
   throw Error(ErrorId::unsupported, "this host takes no tunnelled migration");
   co_return Tunnel{};
+}
+
+Task<HostBrief> Host::brief(HostNeeds) {
+  auto [features, identity] = co_await both(this->features(), this->identity());
+  co_return HostBrief{features, std::move(identity)};
+}
+
+Task<FoundDomain> Host::look_up(std::string name_id_or_uuid, bool) {
+  FoundDomain found;
+  found.domain = co_await find(std::move(name_id_or_uuid));
+  auto [status, persistent] =
+      co_await both(this->status(found.domain), is_persistent(found.domain));
+  found.status = status;
+  found.persistent = persistent;
+  co_return found;
 }
 
 Task<std::optional<bool>> Host::ever_started(const DomainRef&, const Cookie&) {

@@ -56,6 +56,17 @@ struct HostIdentity {
   std::uint64_t hypervisor_version = 0;  ///< same form
 };
 
+/// What a migration needs to know of a host beyond how it speaks: each of these is a question more.
+struct HostNeeds {
+  bool p2p = false, direct = false, offline = false;
+  bool release = false;  ///< library_version
+};
+/// The answers. What was not needed may be missing (false, 0).
+struct HostBrief {
+  HostFeatures features;
+  HostIdentity identity;
+};
+
 struct NodeInfo {
   std::string model;
   std::uint64_t memory_kib = 0;
@@ -105,6 +116,11 @@ struct ListedDomain {
   DomainRef domain;
   DomainStatus status;
 };
+struct FoundDomain {
+  DomainRef domain;
+  DomainStatus status;
+  bool persistent = false;
+};
 
 /// virConnectListAllDomainsFlags. Bits of one line are alternatives; each line that has a bit set
 /// must hold.
@@ -144,11 +160,8 @@ class Host {
   // -- the connection ---------------------------------------------------------------------------
   virtual Task<HostFeatures> features() = 0;  ///< asked once, then remembered
   virtual Task<HostIdentity> identity() = 0;  ///< asked once, then remembered
-  /// driver, hostname and library_version only, where that takes fewer calls.
-  virtual Task<HostIdentity> brief_identity() {
-    HostIdentity all = co_await identity();
-    co_return all;
-  }
+  /// What a migration must know, in as few calls as that takes; all of it by default.
+  virtual Task<HostBrief> brief(HostNeeds needs);
   virtual Task<std::string> capabilities() = 0;  ///< XML
   virtual Task<std::string> domain_capabilities(std::string emulator, std::string arch,
                                                 std::string machine, std::string virttype) = 0;
@@ -161,6 +174,9 @@ class Host {
   // -- domains ----------------------------------------------------------------------------------
   /// By id (digits), UUID or name, in this order, as virsh does. Errors: no_domain.
   virtual Task<DomainRef> find(std::string name_id_or_uuid) = 0;
+  /// As find(), with what a migration must know of it. The reason of a state that says nothing
+  /// special may be missing (0) unless `reason` is asked for.
+  virtual Task<FoundDomain> look_up(std::string name_id_or_uuid, bool reason);
   virtual Task<std::vector<ListedDomain>> list(bool active, bool inactive) = 0;
   /// By bits of namespace listing. A host that does not say otherwise has no managed saves,
   /// snapshots or checkpoints. Errors: unsupported for bits that are not known.

@@ -6,19 +6,55 @@
 
 namespace vmferry {
 
+void close_verdict(Run& run, Whereabouts where, Error error) {
+  run.report.where = where;
+  run.report.error = std::move(error);
+}
+
 namespace {
 
 using Seen = Sighting::Seen;
 constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
 constexpr std::int32_t kOperationAborted = 78;
 
-void close_verdict(Run& run, Whereabouts where, Error error) {
-  run.report.where = where;
-  run.report.error = std::move(error);
-}
-
 Task<> pause_a_moment(Run& run) {
   co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
+}
+
+Task<bool> defined_there(Run& run) {
+  const auto persistent = co_await settle(run.destination.host->is_persistent(run.plan.domain));
+  co_return persistent.value_or(false);
+}
+
+// Of a definition that was to move, libvirt's qemu driver (9.0) keeps after a cancelled Finish a
+// domain that is neither active nor defined, and would be in the way of the next attempt. Defining
+// and undefining it removes it.
+Task<> remove_ghost(Run& run) {
+  const Sighting seen = co_await run.glance(run.destination);
+  if (seen.seen != Seen::inactive) co_return;
+  const bool defined = co_await defined_there(run);
+  if (defined) co_return;  // it was there before
+  const auto* xml = run.plan.params.get<std::string>("destination_xml");
+  if (xml == nullptr) co_return;
+  const auto made = co_await settle(run.destination.host->define(*xml, DefineFlags::none));
+  if (!made) {
+    run.note(fmt::format("the destination keeps the undefined domain {}: {}", run.plan.domain.name,
+                         made.error().message));
+    co_return;
+  }
+  const auto gone = co_await settle(run.destination.host->undefine(*made, 0));
+  if (!gone)
+    run.note(fmt::format("the definition of {} on the destination could not be removed: {}",
+                         made->name, gone.error().message));
+}
+
+// The first protocol has no word for "end it": its Finish would run the guest.
+Task<> end_incoming_v1(Run& run) {
+  const Sighting seen = co_await run.look(run.destination);
+  if (seen.seen != Seen::paused || seen.status.reason == kPausedUser) co_return;
+  const auto ended = co_await settle(run.destination.host->destroy(run.plan.domain, 0));
+  if (!ended)
+    run.note(fmt::format("the incoming guest could not be ended: {}", ended.error().message));
 }
 
 // Tells the destination to end the incoming guest. A host whose connection is gone does so itself.
@@ -30,15 +66,22 @@ Task<> end_incoming(Run& run) {
                            connected.error().message));
   }
   if (!run.destination.host || run.destination.host->lost()) co_return;
-  const Cookie none;  // it would be Perform's, and there is none after a failure
+  if (run.plan.protocol == Protocol::v1) {
+    co_await end_incoming_v1(run);
+    co_return;
+  }
+  // It would be Perform's, and there is none after a failure; before v3 it is Prepare's.
+  const Cookie& cookie = run.prepare_cookie;
   const PhaseCall call = run.destination_call();
-  Task<Finished> asked = run.destination.host->finish(call, none, Verdict::cancelled);
+  Task<Finished> asked = run.destination.host->finish(call, cookie, Verdict::cancelled);
   const auto ended = co_await settle(std::move(asked));
+  if (run.plan.flags.has(Flag::offline)) co_await remove_ghost(run);
   if (ended || ended.error().wire.code == kMigrateFinishOk) co_return;
   run.note(fmt::format("the destination, asked to clean up, said: {}", ended.error().message));
 }
 
 Task<> release_source(Run& run) {
+  if (run.plan.protocol < Protocol::v3) co_return;  // there is no such phase
   const bool by_confirm = run.source_stands || run.plan.change_protection;
   if (run.plan.departs.confirm_frees && !by_confirm) {
     co_await give_back_lock(run);
@@ -58,9 +101,8 @@ Task<> release_source(Run& run) {
 Task<Sighting> resume_source(Run& run) {
   Sighting seen = co_await run.look(run.source);
   for (int tries = 0; tries < 3 && seen.seen == Seen::paused && run.was_running; ++tries) {
-    const std::int32_t why = seen.status.reason;
-    const bool ours = run.suspended_by_us || (why != kPausedUser && why != kPausedPostcopy);
-    if (!ours) break;
+    const bool ours = run.suspended_by_us || seen.status.reason != kPausedUser;
+    if (!ours || in_postcopy(seen)) break;
     Task<> asked = run.source.host->resume(run.plan.domain);
     const auto resumed = co_await settle(std::move(asked));
     if (!resumed) {
@@ -122,7 +164,9 @@ Task<> judge_home(Run& run, Error failure) {
   }
   const Seen seen = run.report.source.seen;
   const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive);
-  if (gone) {
+  if (in_postcopy(run.report.source)) {
+    close_verdict(run, Whereabouts::undecided, half_way(run, told));
+  } else if (gone) {
     Error lost(ErrorId::guest_lost, fmt::format("the source's guest is {}; it was never started on "
                                                 "the destination",
                                                 describe(run.report.source)));
@@ -188,8 +232,8 @@ Task<Sighting> wait_for_source(Run& run) {
 // twice any more, so it may try.
 Task<> try_destination(Run& run, Error failure) {
   const PhaseCall call = run.destination_call();
-  const Cookie none;
-  Task<Finished> asked = run.destination.host->finish(call, none, Verdict::completed);
+  const Cookie& cookie = run.prepare_cookie;  // Perform's is lost
+  Task<Finished> asked = run.destination.host->finish(call, cookie, Verdict::completed);
   auto finished = co_await settle(std::move(asked));
   if (finished && finished->domain) {
     run.report.domain = finished->domain;
@@ -213,8 +257,8 @@ Task<bool> known_never_to_have_run(Run& run, const Cookie& begun, Witness* witne
 }
 
 bool still_incoming(const Sighting& s) {
-  return s.seen == Seen::paused &&
-         (s.status.reason == kPausedMigration || s.status.reason == kPausedStartingUp);
+  const bool waits = s.status.reason == kPausedMigration || s.status.reason == kPausedStartingUp;
+  return (s.seen == Seen::paused && waits) || (in_postcopy(s) && !postcopy_broke(s));
 }
 
 // Until the destination has made up its mind: it runs the guest, or has dropped it.
@@ -229,6 +273,7 @@ Task<Sighting> wait_for_destination(Run& run) {
 }
 
 bool arrived(const Run& run, const Sighting& seen) {
+  if (in_postcopy(seen)) return false;
   if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
   if (seen.seen == Seen::running) return true;
   return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
@@ -248,12 +293,41 @@ Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
   close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
 }
 
-// Post-copy has no way back: libvirt is told, so that the job can be resumed later.
+// Before v3 the source ends its copy when it has sent it: the destination has the only one, which
+// is not to be ended whatever Finish said.
+Task<bool> after_failed_old_finish(Run& run, Error failure) {
+  Sighting there = co_await wait_for_destination(run);
+  if (still_incoming(there) && there.known()) {
+    const PhaseCall call = run.destination_call();
+    Task<Finished> asked =
+        run.destination.host->finish(call, run.prepare_cookie, Verdict::completed);
+    const auto again = co_await settle(std::move(asked));
+    if (!again) run.note(fmt::format("finish, tried again: {}", again.error().message));
+    there = co_await run.look(run.destination);
+  }
+  run.report.destination = there;
+  if (arrived(run, there)) co_return true;
+  run.enter(Phase::verify);
+  run.report.source = co_await run.glance(run.source);
+  const std::string evidence =
+      fmt::format("source: {}; destination: {}", describe(run.report.source), describe(there));
+  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+  co_return false;
+}
+
+// Post-copy has no way back: the source is told, so that the job can be resumed later.
 Task<> postcopy_failed(Run& run, Error failure) {
-  if (!failure.reply_lost) co_await release_source(run);
+  const bool connected = run.source.host && !run.source.host->lost();
+  if (!failure.reply_lost && connected) co_await release_source(run);
   run.enter(Phase::verify);
   run.report.source = co_await run.glance(run.source);
   run.report.destination = co_await run.glance(run.destination);
+  close_verdict(run, Whereabouts::undecided, half_way(run, failure));
+}
+
+}  // namespace
+
+Error half_way(Run& run, const Error& failure) {
   Error told(
       ErrorId::undecided,
       fmt::format("post-copy did not complete: {} (source: {}; destination: {})", failure.message,
@@ -261,13 +335,14 @@ Task<> postcopy_failed(Run& run, Error failure) {
   told.remedy =
       "The guest's memory is on both hosts: destroy neither. When the network is back, repeat the "
       "same command with --postcopy-resume.";
-  told.at(failure.side).in("finish");
-  close_verdict(run, Whereabouts::undecided, std::move(told));
+  return told.at(failure.side).in(failure.phase);
 }
 
-}  // namespace
-
 Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too) {
+  if (run.postcopy) {
+    co_await postcopy_failed(run, std::move(failure));
+    co_return;
+  }
   if (prepared) co_await end_incoming(run);
   if (confirm_too && run.plan.departs.confirm_frees) {
     const auto again = co_await settle(run.reconnect(run.source));
@@ -303,7 +378,17 @@ Task<bool> after_lost_perform(Run& run, Error failure) {
     const bool arrived = co_await after_lost_perform_to_the_end(run, std::move(failure));
     co_return arrived;
   }
-  run.notice("the connection to the source broke while the guest was copied; asking it again");
+  if (run.postcopy) {
+    co_await postcopy_failed(run, std::move(failure));
+    co_return false;
+  }
+  if (run.source.host && !run.source.host->lost()) {
+    // A copy that hangs in its abort may end when its other end does.
+    const Sighting hanging = co_await run.look(run.source);
+    if (hanging.active()) co_await end_incoming(run);
+  } else {
+    run.notice("the connection to the source broke while the guest was copied; asking it again");
+  }
   const Sighting seen = co_await wait_for_source(run);
   const bool destination_up = run.destination.host && !run.destination.host->lost();
   const bool gone = seen.known() && !seen.active();
@@ -339,12 +424,16 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
     co_return false;
   }
   const bool waits_for_anybody = run.plan.departs.outlives_client;
-  if (failure.reply_lost) {
-    run.notice("the answer of the destination was lost; asking it again");
-  } else if (!waits_for_anybody) {
+  if (failure.reply_lost) run.notice("the answer of the destination was lost; asking it again");
+  const bool offline = run.plan.flags.has(Flag::offline);
+  if (run.plan.protocol < Protocol::v3 && !offline) {
+    const bool there = co_await after_failed_old_finish(run, std::move(failure));
+    co_return there;
+  }
+  if (!failure.reply_lost && !waits_for_anybody) {
     // It answered, so it is not about to start the guest; an incoming guest still there is ended.
     const Sighting first = co_await run.look(run.destination);
-    if (still_incoming(first)) co_await end_incoming(run);
+    if (still_incoming(first) && !in_postcopy(first)) co_await end_incoming(run);
   }
   if (waits_for_anybody) {
     const std::optional<bool> settled = co_await settle_with_destination(run, failure);
@@ -353,12 +442,19 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
     run.report.destination = co_await wait_for_destination(run);
   }
   const Sighting seen = run.report.destination;
+  if (offline && seen.known()) {
+    const bool defined = co_await defined_there(run);
+    if (defined && failure.reply_lost) co_return true;
+    co_await bring_home(run, std::move(failure), true, true);
+    co_return false;
+  }
   if (arrived(run, seen)) {
     run.note(fmt::format("the answer to Finish was not a good one ({}), but the guest is there",
                          failure.message));
     co_return true;
   }
-  if (run.postcopy) {
+  const bool may_be_half = run.plan.flags.has(Flag::postcopy) && !seen.known();
+  if (run.postcopy || in_postcopy(seen) || may_be_half) {
     co_await postcopy_failed(run, std::move(failure));
     co_return false;
   }
@@ -400,64 +496,6 @@ Task<> after_failed_confirm(Run& run, Error failure) {
   Task<> asked = run.source.host->undefine(run.plan.domain, 0);
   const auto undefined = co_await settle(std::move(asked));
   (void)undefined;  // it may be gone already; verify() looks
-}
-
-namespace {
-
-void judge_arrival(Run& run) {
-  const Sighting& here = run.report.source;
-  const Sighting& there = run.report.destination;
-  const bool offline = run.moves_stopped();
-  const bool two = here.seen == Seen::running && there.seen == Seen::running;
-  if (two) {
-    Error told(ErrorId::undecided, "the guest runs on BOTH hosts");
-    told.remedy = "Decide which copy is the good one and destroy the other at once.";
-    close_verdict(run, Whereabouts::undecided, std::move(told));
-  } else if (there.known() && !there.active() && !offline) {
-    Error told(
-        ErrorId::guest_lost,
-        fmt::format("the destination started the guest, but now it is {} there", describe(there)));
-    close_verdict(run, Whereabouts::lost, std::move(told).at(Side::destination));
-  } else if (!there.known()) {
-    run.note(fmt::format("the destination {}", describe(there)));
-    run.report.where = Whereabouts::destination;
-  } else {
-    run.report.where = Whereabouts::destination;
-  }
-  if (run.report.error || (here.known() && !here.active())) return;
-  if (offline && run.was_active) return;  // a copy of its definition: the guest itself stays
-  if (run.plan.kind == Kind::managed || here.active()) {
-    Error told(ErrorId::leftover,
-               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
-    run.report.error = std::move(told).at(Side::source).in("confirm");
-  }
-}
-
-}  // namespace
-
-namespace {
-
-// Where it is and what the job was, asked together: nothing is lost when the guest is not there.
-Task<Sighting> glance_and_count(Run& run) {
-  if (!run.destination.host || run.destination.host->lost()) {
-    Sighting seen = co_await run.glance(run.destination);
-    co_return seen;
-  }
-  // Kept: `domjobinfo --completed` shall still find them.
-  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true, true);
-  auto [seen, stats] = co_await both(run.glance(run.destination), settle(std::move(asked)));
-  if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
-  co_return seen;
-}
-
-}  // namespace
-
-Task<> verify(Run& run) {
-  run.enter(Phase::verify);
-  auto [here, there] = co_await both(run.glance(run.source), glance_and_count(run));
-  run.report.source = here;
-  run.report.destination = there;
-  judge_arrival(run);
 }
 
 }  // namespace vmferry

@@ -13,16 +13,18 @@ class Attendant {
   Attendant(Run& run, Copy& copy) : run_(run), copy_(copy), began_(run.engine.clock.now()) {}
 
   Task<> follow() {
-    auto subscribed = co_await settle(subscribe());
-    (void)subscribed;  // no events here: the statistics alone tell
     Micros pause = run_.engine.options.first_poll;
     while (!copy_.over) {
       co_await wait(pause);
       pause = run_.engine.options.poll;
       tell_finish();
       if (copy_.over) break;
-      co_await look_at_statistics();
-      if (!copy_.ended) co_await act();
+      // After the switch there is nothing to see, but for post-copy, which copies on.
+      if (!copy_.ended || copy_.postcopy) co_await look_at_statistics();
+      if (copy_.ended)
+        stop_seen_ = stop_seen_ || run_.engine.stop.requested();
+      else
+        co_await act();
     }
     tell_finish();
   }
@@ -38,11 +40,6 @@ class Attendant {
     run_.engine.observer.phase(Phase::finish);
   }
 
-  Task<> subscribe() {
-    const auto on_event = [this](const DomainEvent& event) { heard(event); };
-    subscription_ = co_await source().subscribe(run_.plan.domain, on_event);
-  }
-
   // Until something changed, the user wants to stop, or `pause` has passed.
   Task<> wait(Micros pause) {
     if (run_.engine.stop.requested() && !stop_seen_) co_return;
@@ -52,37 +49,35 @@ class Attendant {
   }
   Task<> change_or_stop() { co_await first_of(copy_.changed.wait(), run_.engine.stop.wait()); }
 
-  void heard(const DomainEvent& event) {
-    run_.engine.observer.event(Side::source, event);
-    if (event.kind == DomainEvent::Kind::iteration) iteration_ = event.iteration;
-    if (event.kind == DomainEvent::Kind::job_completed) run_.report.stats = event.stats;
-    if (event.kind == DomainEvent::Kind::lifecycle && event.event == kEventSuspended) {
-      if (event.detail == kSuspendedMigrated) copy_.stopped_at = now();
-      if (event.detail == kSuspendedPostcopy) copy_.postcopy = true;
-    }
-    copy_.changed.notify();
-  }
-
   Task<> look_at_statistics() {
     Task<JobStats> asked = source().job_stats(run_.plan.domain, false);
     const auto stats = co_await settle(std::move(asked));
     if (!stats || copy_.over) co_return;
-    iteration_ = std::max(iteration_, static_cast<int>(stats->number("memory_iteration")));
+    copy_.iteration =
+        std::max(copy_.iteration, static_cast<int>(stats->number("memory_iteration")));
     run_.engine.observer.progress(*stats);
   }
 
   Task<> act() {
-    if (run_.engine.stop.requested())
-      co_await abort_for(run_.engine.stop.why());
-    else if (stands_still_too_long())
+    if (copy_.aborted && now() - aborted_at_ > run_.engine.options.settle_for) {
+      copy_.given_up = true;
+      copy_.changed.notify();
+    } else if (stands_still_too_long()) {
       co_await abort_for("the guest stood still for too long");
-    else if (timeout_passed())
+    } else if (switching_over() || copy_.postcopy) {
+      stop_seen_ = stop_seen_ || run_.engine.stop.requested();
+    } else if (run_.engine.stop.requested()) {
+      co_await abort_for(run_.engine.stop.why());
+    } else if (timeout_passed()) {
       co_await time_out();
-    else if (run_.plan.postcopy_after_precopy && iteration_ >= 2)
+    } else if (run_.plan.postcopy_after_precopy && copy_.iteration >= 2) {
       co_await go_postcopy();
-    if (run_.engine.stop.times() > asked_to_stop_) tell_what_is_waited_for();
+    }
   }
 
+  // The guest stands still for the switch-over. It ends in a moment, one way or the other; an abort
+  // that meets it can leave QEMU 7.2 cancelling for ever, with the guest stopped.
+  bool switching_over() const { return copy_.switching_over() && !copy_.aborted; }
   bool stands_still_too_long() const {
     return copy_.stopped_at && !copy_.postcopy && now() - *copy_.stopped_at > run_.plan.max_freeze;
   }
@@ -98,6 +93,7 @@ class Attendant {
     Task<> asked = source().abort_job(run_.plan.domain, false);
     const auto done = co_await settle(std::move(asked));
     copy_.aborted = done.has_value();
+    aborted_at_ = now();
     if (done)
       run_.notice(fmt::format("{}: the source was asked to abort", why));
     else if (!refusal_told_)
@@ -116,15 +112,6 @@ class Attendant {
                       why, reason));
     refusal_told_ = true;
     return true;
-  }
-
-  void tell_what_is_waited_for() {
-    const bool first = asked_to_stop_ == 0;
-    asked_to_stop_ = run_.engine.stop.times();
-    if (!first && run_.plan.departs.no_abort.empty())
-      run_.notice(copy_.postcopy
-                      ? "cannot stop: after the switch to post-copy the guest is on both hosts"
-                      : "waiting for the source to end its copy; the guest stays on the source");
   }
 
   Task<> time_out() {
@@ -173,9 +160,7 @@ class Attendant {
   Run& run_;
   Copy& copy_;
   const Micros began_;
-  std::unique_ptr<Subscription> subscription_;
-  int iteration_ = 0;
-  int asked_to_stop_ = 0;
+  Micros aborted_at_{};
   bool stop_seen_ = false;
   bool timed_out_ = false;
   bool postcopy_asked_ = false;
@@ -183,7 +168,30 @@ class Attendant {
   bool told_finish_ = false;
 };
 
+void heard(Run& run, Copy& copy, const DomainEvent& event) {
+  run.engine.observer.event(Side::source, event);
+  if (event.kind == DomainEvent::Kind::iteration) copy.iteration = event.iteration;
+  if (event.kind == DomainEvent::Kind::job_completed) run.report.stats = event.stats;
+  if (event.kind == DomainEvent::Kind::lifecycle && event.event == kEventSuspended) {
+    if (event.detail == kSuspendedMigrated) copy.stopped_at = run.engine.clock.now();
+    if (event.detail == kSuspendedPostcopy) copy.postcopy = true;
+  }
+  copy.changed.notify();
+}
+
+Task<> subscribe(Run& run, Copy& copy) {
+  const auto on_event = [&run, listener = copy.self](const DomainEvent& event) {
+    if (*listener) heard(run, **listener, event);
+  };
+  run.source.events = co_await run.source.host->subscribe(run.plan.domain, on_event);
+}
+
 }  // namespace
+
+Task<> listen(Run& run, Copy& copy) {
+  const auto subscribed = co_await settle(subscribe(run, copy));
+  (void)subscribed;  // no events here
+}
 
 Task<> attend(Run& run, Copy& copy) {
   Attendant attendant(run, copy);

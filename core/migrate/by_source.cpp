@@ -28,6 +28,11 @@ Task<bool> watch(Run& run, Copy& copy) {
   co_return true;
 }
 
+Task<bool> listening_to(Run& run, Copy& copy) {
+  co_await listen(run, copy);
+  co_return run.source.events != nullptr;
+}
+
 // After a lost answer the daemon goes on by itself: wait for its job to end, however long it takes;
 // the user may stop it.
 Task<> wait_for_the_job(Run& run) {
@@ -67,6 +72,9 @@ void judge(Run& run, Error failure) {
     told.remedy = "Decide which copy is the good one and destroy the other at once.";
     run.report.where = Whereabouts::undecided;
     run.report.error = std::move(told).note(std::move(failure.message));
+  } else if (in_postcopy(here) || in_postcopy(there)) {
+    run.report.where = Whereabouts::undecided;
+    run.report.error = half_way(run, failure);
   } else if (here.seen == Seen::running || (here.seen == Seen::paused && !run.was_running)) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
@@ -91,18 +99,30 @@ void judge(Run& run, Error failure) {
   }
 }
 
+// A broken post-copy that was resumed may go on, and end well, after the daemon called it failed.
+bool goes_on(const Sighting& s) { return in_postcopy(s) && !postcopy_broke(s); }
+
 Task<> see_both(Run& run) {
   run.enter(Phase::verify);
-  run.report.source = co_await run.look(run.source);
-  if (run.destination.reopen || run.destination.host)
-    run.report.destination = co_await run.glance(run.destination);
+  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  for (;;) {
+    run.report.source = co_await run.look(run.source);
+    if (run.destination.reopen || run.destination.host)
+      run.report.destination = co_await run.glance(run.destination);
+    if (!goes_on(run.report.destination) || run.engine.clock.now() >= give_up) co_return;
+    co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
+  }
 }
 
 }  // namespace
 
 Task<> run_by_source(Run& run) {
   run.check_stop();
-  const auto before = co_await settle(run.source.host->status(run.plan.domain));
+  const auto ex = co_await asio::this_coro::executor;
+  Copy copy(ex);
+  run.copy = copy.self;
+  auto [before, listening] =
+      co_await both(settle(run.source.host->status(run.plan.domain)), listening_to(run, copy));
   if (before) {
     run.was_active = before->active();
     run.was_stopped = !run.was_active;
@@ -110,8 +130,6 @@ Task<> run_by_source(Run& run) {
   }
   run.enter(Phase::perform);
   run.touched = true;
-  const auto ex = co_await asio::this_coro::executor;
-  Copy copy(ex);
   Result<Cookie> performed;
   co_await both(drive(run, copy, performed), watch(run, copy));
   if (copy.aborted) run.abort_why = copy.abort_why;

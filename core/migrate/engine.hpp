@@ -32,6 +32,8 @@ struct Endpoint {
   std::string uri;
   std::unique_ptr<Host> host;  ///< may be null for the destination of a p2p migration
   std::function<Task<std::unique_ptr<Host>>()> reopen;
+  /// Kept as long as the connection: ending it for itself would cost calls that nobody needs.
+  std::unique_ptr<Subscription> events = nullptr;
 };
 
 /// Told what happens while it happens. Calls must return at once.

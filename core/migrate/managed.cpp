@@ -37,15 +37,41 @@ Task<Begun> begin(Run& run, const PhaseCall& call) {
   co_return *std::move(begun);
 }
 
-// Prepare, while the source's state is read once more: it may have changed until Begin took the
-// job, and Finish goes by the later answer.
-Task<Prepared> prepare(Run& run, const PhaseCall& call, const Cookie& cookie) {
+Task<bool> flagged(Task<> body) {
+  co_await std::move(body);
+  co_return true;
+}
+
+// Prepare; and of the source, in the same flight, its events from here on and its state once more:
+// it may have changed until Begin took the job, and Finish goes by the later answer.
+Task<Prepared> prepare(Run& run, Copy& copy, const PhaseCall& call, const Cookie& cookie) {
   run.enter(Phase::prepare);
-  auto [prepared, status] = co_await both(settle(run.destination.host->prepare(call, cookie)),
-                                          settle(run.source.host->status(run.plan.domain)));
+  auto [prepared, at_source] = co_await both(
+      settle(run.destination.host->prepare(call, cookie)),
+      both(settle(run.source.host->status(run.plan.domain)), flagged(listen(run, copy))));
+  const auto& status = at_source.first;
   if (!prepared) throw std::move(prepared).error().at(Side::destination).in("prepare");
   if (status) run.found(*status);
   co_return *std::move(prepared);
+}
+
+Task<> wait_given_up(Copy& copy) {
+  while (!copy.given_up) co_await copy.changed.wait();
+}
+
+Task<> keep(Task<Cookie> performing, std::optional<Result<Cookie>>& into) {
+  into = co_await settle(std::move(performing));
+}
+
+// Perform's answer; or that there is none though the source was asked to abort.
+Task<Result<Cookie>> performed(Task<Cookie> performing, Copy& copy) {
+  std::optional<Result<Cookie>> answer;
+  Task<> kept = keep(std::move(performing), answer);
+  const std::size_t first = co_await first_of(std::move(kept), wait_given_up(copy));
+  if (first == 0) co_return *std::move(answer);
+  Error silent(ErrorId::timed_out, "the source accepted the abort, but does not end its copy");
+  silent.reply_lost = true;
+  co_return std::unexpected(std::move(silent));
 }
 
 // Nothing may come between Perform's reply and Finish's request: the guest stands still meanwhile.
@@ -53,9 +79,11 @@ Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish
                        Switched& out) {
   const PhaseCall call = run.source_call();
   Task<Cookie> performing = run.source.host->perform(call, prepared, std::nullopt);
-  out.performed = co_await settle(std::move(performing));
+  out.performed = co_await performed(std::move(performing), copy);
   if (*out.performed) {
-    Task<Finished> finishing = go(**out.performed, Verdict::completed);
+    const bool old = run.plan.protocol < Protocol::v3;
+    const Cookie& cookie = old ? run.prepare_cookie : **out.performed;
+    Task<Finished> finishing = go(cookie, Verdict::completed);
     run.mark(Phase::finish);
     copy.ended = copy.finishing = true;
     copy.changed.notify();
@@ -63,11 +91,6 @@ Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish
   }
   copy.ended = copy.over = true;
   copy.changed.notify();
-}
-
-Task<bool> flagged(Task<> body) {
-  co_await std::move(body);
-  co_return true;
 }
 
 // It needs the domain's UUID only, so it takes its place while Begin and Prepare are under way.
@@ -110,7 +133,7 @@ Task<> confirm(Run& run, const Cookie& cookie) {
 }
 
 // Begin and Prepare. On return the destination listens and the plan knows where.
-Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
+Task<Prepared> make_ready(Run& run, Copy& copy, Begun& begun, bool& prepared, bool& began) {
   run.check_stop();
   const PhaseCall begin_call = run.source_call();
   begun = co_await begin(run, begin_call);
@@ -118,8 +141,9 @@ Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
   run.check_stop();
   run.plan.params.set("destination_xml", begun.xml);
   const PhaseCall prepare_call = run.destination_call();
-  Prepared ready = co_await prepare(run, prepare_call, begun.cookie);
+  Prepared ready = co_await prepare(run, copy, prepare_call, begun.cookie);
   prepared = true;
+  if (run.plan.protocol < Protocol::v3) run.prepare_cookie = ready.cookie;
   if (ready.uri) run.plan.params.set("migrate_uri", *ready.uri);
   const bool offline = run.plan.flags.has(Flag::offline);
   if (!offline && !run.plan.params.has("migrate_uri"))
@@ -130,8 +154,13 @@ Task<Prepared> make_ready(Run& run, Begun& begun, bool& prepared, bool& began) {
   co_return ready;
 }
 
+Task<> dismiss(Witness* witness) {
+  if (witness) co_await witness->dismiss();
+}
+
 // From a destination that may have the guest to the end: confirm where it arrived.
 Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness* witness) {
+  run.postcopy = run.postcopy || copy.postcopy;
   if (!*out.performed) {
     Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
     run.abort_why = copy.aborted ? copy.abort_why : "";
@@ -147,7 +176,6 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness
     co_await verify(run);
     co_return;
   }
-  run.postcopy = copy.postcopy;
   run.source_stands = true;
   Cookie cookie;
   if (*out.finished) {
@@ -161,7 +189,7 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness
     run.report.domain = run.plan.domain;
   }
   co_await confirm(run, cookie);
-  co_await verify(run);
+  co_await both(flagged(verify(run)), flagged(dismiss(witness)));
 }
 
 }  // namespace
@@ -170,23 +198,27 @@ Task<> run_managed(Run& run) {
   Begun begun;
   bool began = false;
   bool prepared = false;
+  const auto ex = co_await asio::this_coro::executor;
+  Copy copy(ex);
+  run.copy = copy.self;
+  run.postcopy = copy.postcopy = run.plan.flags.has(Flag::postcopy_resume);
   auto [ready, witness] =
-      co_await both(settle(make_ready(run, begun, prepared, began)), call_witness(run));
+      co_await both(settle(make_ready(run, copy, begun, prepared, began)), call_witness(run));
   if (!ready) {
     const bool locked = run.plan.change_protection || run.plan.departs.confirm_frees;
     const bool release = began && (locked || prepared);
     const bool maybe = run.plan.departs.outlives_client && ready.error().reply_lost && began;
     co_await bring_home(run, Error(ready.error()), prepared || maybe, release);
+    co_await dismiss(witness.get());
     co_return;
   }
-  const auto ex = co_await asio::this_coro::executor;
-  Copy copy(ex);
   Switched out;
   if (run.plan.flags.has(Flag::offline))
     out = co_await finish_offline(run);
   else
     out = co_await perform_and_finish(run, copy, ready->cookie);
   co_await conclude(run, out, copy, begun, witness.get());
+  co_await dismiss(witness.get());
 }
 
 }  // namespace vmferry

@@ -165,7 +165,7 @@ void Resolver::describe_end() {
   std::string is = fmt::format("runs on {}", b);
   if (!active_)
     is = fmt::format("is shut off on {}", b);
-  else if (yes(Opt::paused) || domain_.status.state == DomainState::paused)
+  else if (yes(Opt::paused) || arrives_paused())
     is = fmt::format("is paused on {}", b);
   const bool kept = rules_.habits.keeps_there || yes(Opt::persist_dest);
   const std::string there = kept ? fmt::format("defined on {}", b)
@@ -198,7 +198,7 @@ void Resolver::add_notes() {
                     source_name(), b));
   if (!domain_.persistent && yes(Opt::undefine_source))
     notes.push_back("--undefinesource: there is no definition on the source to remove");
-  if (domain_.status.state == DomainState::paused && has_data() && !yes(Opt::paused))
+  if (arrives_paused() && has_data() && !yes(Opt::paused))
     notes.push_back("the guest is paused now and arrives paused");
   if (yes(Opt::postcopy))
     notes.push_back(

@@ -53,6 +53,10 @@ class Resolver {
   }
   /// Memory is sent.
   bool has_data() const { return active_ && !only_definition(); }
+  /// A source that waits for the rest of a post-copy is paused for that alone.
+  bool arrives_paused() const {
+    return domain_.status.state == DomainState::paused && !yes(Opt::postcopy_resume);
+  }
   std::string source_name() const;
   std::string destination_name() const;
 

@@ -29,6 +29,16 @@ std::string describe(const Sighting& s) {
   return why == "unknown" ? std::string(state) : fmt::format("{} ({})", state, why);
 }
 
+bool postcopy_broke(const Sighting& s) {
+  return s.status == DomainStatus{DomainState::running, kRunningPostcopyFailed} ||
+         s.status == DomainStatus{DomainState::paused, kPausedPostcopyFailed};
+}
+
+bool in_postcopy(const Sighting& s) {
+  return s.status == DomainStatus{DomainState::running, kRunningPostcopy} ||
+         s.status == DomainStatus{DomainState::paused, kPausedPostcopy} || postcopy_broke(s);
+}
+
 void Run::mark(Phase phase) {
   leave();
   phase_ = phase;
@@ -82,6 +92,7 @@ Task<> Run::reconnect(Endpoint& end) {
     Task<std::unique_ptr<Host>> attempt = end.reopen();
     auto opened = co_await settle(std::move(attempt));
     if (opened) {
+      end.events.reset();
       end.host = *std::move(opened);
       co_return;
     }
@@ -143,10 +154,57 @@ static Task<> run_all(Run& run) {
     co_await run_by_source(run);
 }
 
+// The abort of a copy is told by attend().
+static bool is_too_late(const Run& run) {
+  const Copy* const copy = run.copy ? *run.copy : nullptr;
+  return copy && (copy->stopped_at || copy->postcopy);
+}
+
+std::string waited_for(const Run& run) {
+  const Copy* const copy = run.copy ? *run.copy : nullptr;
+  switch (run.phase()) {
+    case Phase::begin:
+      return "waiting for the source's answer; nothing has happened to the guest";
+    case Phase::prepare:
+      return "waiting for the destination to prepare; nothing has happened to the guest";
+    case Phase::perform:
+      if (!run.plan.departs.no_abort.empty())
+        return fmt::format("cannot stop: {}; the copy goes on", run.plan.departs.no_abort);
+      if (copy && copy->switching_over() && !copy->aborted)
+        return "too late to stop: the guest is being switched over; waiting for the outcome";
+      if (copy && copy->postcopy) break;
+      return "waiting for the source to end its copy; the guest stays on the source";
+    case Phase::finish:
+      if (copy && copy->postcopy) break;
+      return "too late to stop: the destination was told to run the guest; waiting for its answer";
+    case Phase::confirm:
+      return "the guest is on the destination; waiting for the source to end its copy";
+    case Phase::verify:
+      return "asking both hosts where the guest is";
+  }
+  return "cannot stop: after the switch to post-copy the guest is on both hosts";
+}
+
+// Tells what every Ctrl-C meets, the first one as well where it stops nothing. Never ends.
+static Task<> tell_stops(Run& run) {
+  static constexpr Micros pause = std::chrono::milliseconds(250);
+  Stop& stop = run.engine.stop;
+  co_await stop.wait();
+  bool first = true;
+  for (int told = 0;;) {
+    const bool more = stop.times() > told;
+    told = stop.times();
+    const bool aborting = first && run.phase() == Phase::perform && !is_too_late(run);
+    if (more && !aborting) run.notice(fmt::format("{}: {}", stop.why(), waited_for(run)));
+    first = false;
+    co_await run.engine.clock.sleep(pause);
+  }
+}
+
 Task<Report> migrate(Engine engine, Plan plan, Endpoint& source, Endpoint& destination) {
   Run run(engine, std::move(plan), source, destination);
   const Micros began = engine.clock.now();
-  co_await run_all(run);
+  co_await first_of(run_all(run), tell_stops(run));
   run.leave();
   run.report.total = engine.clock.now() - began;
   if (run.report.error) {

@@ -4,6 +4,8 @@
 
 namespace vmferry {
 
+struct Copy;
+
 class Run {
  public:
   Run(Engine engine_, Plan plan_, Endpoint& source_, Endpoint& destination_)
@@ -35,6 +37,9 @@ class Run {
   bool source_stands = false;    ///< Perform ended well, and no cancelled Confirm was sent since
   bool postcopy = false;         ///< the switch to post-copy happened
   std::string abort_why;         ///< why the copy was aborted, if it was
+  /// What Finish is given before v3, where Perform has no cookie of its own.
+  Cookie prepare_cookie;
+  std::shared_ptr<Copy*> copy;  ///< the copy, if there is one now
 
   /// Throws `cancelled` when the user asked to stop.
   void check_stop() const;
@@ -60,16 +65,35 @@ class Run {
 
 /// What came of the copy, as attend() needs to know it.
 struct Copy {
-  explicit Copy(const Executor& ex) : changed(ex) {}
+  explicit Copy(const Executor& ex) : changed(ex), self(std::make_shared<Copy*>(this)) {}
+  Copy(const Copy&) = delete;
+  Copy& operator=(const Copy&) = delete;
+  ~Copy() { *self = nullptr; }
   Signal changed;
   bool ended = false;                ///< Perform has answered
   bool finishing = false;            ///< well, and Finish was sent
   bool over = false;                 ///< nothing more to attend to
   bool aborted = false;              ///< an abort was accepted by the source
+  bool given_up = false;             ///< an accepted abort did not end the copy in time
   std::string abort_why;             ///< why we asked for it
   bool postcopy = false;             ///< switched: no way back
   std::optional<Micros> stopped_at;  ///< the guest's CPUs stopped for the switch-over
+  int iteration = 0;                 ///< of the copy, as events tell it
+  bool switching_over() const { return stopped_at && !postcopy; }
+  std::shared_ptr<Copy*> self;  ///< for those who may outlive it
 };
+
+/// Subscribes to the source's events, which from then on are told to the observer and to `copy`.
+/// A host without events is no error: the statistics alone tell, then.
+Task<> listen(Run& run, Copy& copy);
+
+/// The guest's memory is on both hosts: neither copy may be ended, and the source's never resumed.
+bool in_postcopy(const Sighting& s);
+/// As above, and the path between the hosts broke.
+bool postcopy_broke(const Sighting& s);
+
+/// What is waited for now, for someone who wants it to stop.
+std::string waited_for(const Run& run);
 
 /// Follows the copy until copy.over: statistics to the observer, the user's wish to stop, the
 /// timeout, the switch to post-copy, and the limit on standing still.
@@ -84,10 +108,11 @@ class Witness {
   /// True when it watched without a gap and the guest never ran there.
   bool never_ran() const;
   bool saw_it_run() const { return ran_; }
+  Task<> dismiss();  ///< closes the connection
 
  private:
-  std::unique_ptr<Host> host_;
   std::unique_ptr<Subscription> subscription_;
+  std::unique_ptr<Host> host_;  // ends first: a connection that ends takes its subscriptions along
   bool ran_ = false;
 };
 
@@ -105,6 +130,9 @@ Task<bool> after_lost_perform(Run& run, Error failure);
 Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Witness* witness);
 /// Confirm failed or its answer was lost; the guest is on the destination.
 Task<> after_failed_confirm(Run& run, Error failure);
+void close_verdict(Run& run, Whereabouts where, Error error);
+/// The error for a guest whose memory is on both hosts, as run.report saw it.
+Error half_way(Run& run, const Error& failure);
 /// Asks both sides where the guest is, and makes the verdict final.
 Task<> verify(Run& run);
 

@@ -5,6 +5,13 @@ namespace vmferry {
 
 Witness::~Witness() = default;
 
+Task<> Witness::dismiss() {
+  if (!host_ || host_->lost()) co_return;
+  const auto closed = co_await settle(host_->close());
+  (void)closed;  // a courtesy
+  host_.reset();
+}
+
 bool Witness::never_ran() const { return host_ && subscription_ && !host_->lost() && !ran_; }
 
 static Task<std::unique_ptr<Subscription>> watch(Host& host, const DomainRef& domain, bool& ran) {

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """vmferry beside virsh, in one run, on the same two real libvirt hosts. Needs root.
 
-Measured: sequential round trips of one managed migration; the time between Perform's reply and
+Measured: sequential round trips of one managed migration, up to its result and with the goodbyes
+that follow; the time between Perform's reply and
 Finish's request, which is guest downtime; the whole command without delay and with 50 ms between
 client and hosts; start-up; `list`. Prints a table with ratios, writes JSON.
 """
@@ -20,14 +21,14 @@ sys.path.insert(0, str(TESTS / "lab"))
 
 from checker import verify  # noqa: E402
 from lab import Lab  # noqa: E402
-from rpc_proxy import round_trips, switch_gap  # noqa: E402
+from rpc_proxy import GOODBYE, POLLING, round_trips, switch_gap  # noqa: E402
 
 DELAYED = 0.025  # seconds each way: 50 ms there and back
 
 
 def migrate(lab, program, delay):
     """One managed migration through proxies: (seconds, proxies of source and destination)."""
-    guest = lab.guest()
+    guest = lab.guest(persistent=True)
     ends = lab.proxy(lab.source, delay), lab.proxy(lab.destination, delay)
     result = lab.finish(lab.client(program, *lab.migrate_args(
         guest, "--live", source=ends[0], destination=ends[1])))
@@ -44,7 +45,8 @@ def measure_migration(lab, program, figures):
     lab.reset()
     seconds, ends = migrate(lab, program, DELAYED)
     figures["seconds_at_50_ms"].append(seconds)
-    figures["round_trips"].append(round_trips(ends))
+    figures["round_trips"].append(round_trips(ends, POLLING | GOODBYE))
+    figures["round_trips_and_goodbye"].append(round_trips(ends))
     lab.reset()
 
 

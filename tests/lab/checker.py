@@ -41,12 +41,22 @@ class Seen:
         return "off" if self.state in ("absent", "shutoff", "crashed") else self.state
 
 
+def _has_job(domain):
+    try:
+        return domain.jobInfo()[0] != 0
+    except libvirt.libvirtError as error:
+        # The incoming half of a migration has a job whose figures only the source knows.
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            return True
+        raise
+
+
 def look(host, guest):
     """The guest, found by UUID, so under whatever name."""
     try:
         domain = host.connection.lookupByUUIDString(guest.uuid)
         state, reason = domain.state()
-        job = state != libvirt.VIR_DOMAIN_SHUTOFF and domain.jobInfo()[0] != 0
+        job = state != libvirt.VIR_DOMAIN_SHUTOFF and _has_job(domain)
         return Seen(_STATES.get(state, str(state)), reason, bool(domain.isPersistent()), job)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:

@@ -18,6 +18,7 @@ PREPARE_TUNNEL = 304
 PHASES = {"begin": BEGIN, "prepare": PREPARE, "perform": PERFORM, "finish": FINISH,
           "confirm": CONFIRM}
 POLLING = {163, 298}  # job statistics: asked by a timer, nothing waits for them
+GOODBYE = {2, 317, 361}  # what is said when all is done: CLOSE, and the end of subscriptions
 _HEADER = struct.Struct(">7I")
 _MAX_FRAME = 33554436
 
@@ -285,7 +286,7 @@ def listen_unix(path):
 
 
 def round_trips(proxies, ignore=POLLING):
-    """The longest chain of calls in which each was sent after the reply of the one before came."""
+    """The longest chain of answered calls, each sent after the reply of the one before came."""
     passed = sorted((p for proxy in proxies for p in proxy.passed if p.procedure not in ignore),
                     key=lambda p: p.time)
     done, depth = 0, {}
@@ -295,7 +296,7 @@ def round_trips(proxies, ignore=POLLING):
             depth[key] = done + 1
         else:
             done = max(done, depth.get(key, 0))
-    return max(depth.values(), default=0)
+    return done
 
 
 def switch_gap(source, destination):

@@ -1,6 +1,7 @@
 #include "transports/dial.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <asio/io_context.hpp>
 
@@ -68,6 +69,60 @@ TEST_CASE("dial: no daemon: every socket that was tried is named, and what to st
   REQUIRE(error.notes.size() == 1);
   CHECK(error.notes[0].find(dir / "virtqemud-sock") != std::string::npos);
   CHECK(error.remedy.find("virtqemud.socket") != std::string::npos);
+}
+
+// A session's daemon, played by a script that notes how it was called.
+struct Session {
+  TempDir dir;
+  DialOptions options;
+  explicit Session(const std::string& daemon, const std::string& autostart = "1") {
+    std::filesystem::create_directories(dir.path() / "libvirt");
+    options.root = false;
+    options.env = [this, autostart](const std::string& name) -> std::optional<std::string> {
+      if (name == "XDG_RUNTIME_DIR") return dir.path().string();
+      if (name == "PATH") return dir / "bin";
+      if (name == "LIBVIRT_AUTOSTART") return autostart;
+      return {};
+    };
+    std::filesystem::create_directories(dir.path() / "bin");
+    const std::string script =
+        dir.write("bin/virtqemud",
+                  "#!/bin/sh\nD='" + dir.path().string() + "'\necho \"$@\" > $D/argv\n" + daemon);
+    ::chmod(script.c_str(), 0755);
+  }
+  bool started() const { return std::filesystem::exists(dir.path() / "argv"); }
+};
+
+TEST_CASE("dial: the daemon of a user's session is started when it is needed") {
+  Session session(
+      "timeout 20 /usr/bin/python3 -c \"import socket; s = socket.socket(socket.AF_UNIX); "
+      "s.bind('$D/libvirt/virtqemud-sock'); s.listen(); s.accept()[0].recv(1)\" "
+      "</dev/null >/dev/null 2>&1 &\n");
+  asio::io_context io;
+  SystemClock clock;
+  const ConnectUri to = uri("qemu:///session");
+  auto stream = run(io, settle(dial(to, clock, session.options)));
+  REQUIRE_MESSAGE(stream, stream.error().message);
+  std::string argv;
+  std::ifstream in(session.dir / "argv");
+  std::getline(in, argv);
+  CHECK(argv == "--daemon --timeout=120");
+}
+
+TEST_CASE("dial: a session's daemon that cannot start tells why; one that may not is not started") {
+  const Session broken("echo 'no room for it' >&2; exit 3\n");
+  const Error error = dial_error("qemu:///session", broken.options);
+  CHECK(error.id == ErrorId::connect_failed);
+  REQUIRE_FALSE(error.notes.empty());
+  CHECK(error.notes.back().find("no room for it") != std::string::npos);
+  const Session forbidden("exit 0\n", "0");
+  CHECK(dial_error("qemu:///session", forbidden.options).remedy.find("--daemon") !=
+        std::string::npos);
+  CHECK_FALSE(forbidden.started());
+  const Session legacy("exit 0\n");
+  const std::string socket = "?socket=" + (legacy.dir / "s");
+  dial_error("qemu+unix:///session" + socket, legacy.options);
+  CHECK_FALSE(legacy.started());
 }
 
 TEST_CASE("dial: TLS is refused by name, never replaced") {

@@ -170,6 +170,7 @@ Task<SshConfig> ssh_config_for(const ConnectUri& uri, Clock& clock, const DialOp
   refuse_odd_names(uri);
   const std::string output = co_await ask_ssh(uri, clock, options);
   SshConfig config = parse_ssh_config(output);
+  config.has_program = !output.empty();
   if (!uri.uri.user.empty()) config.user = uri.uri.user;
   if (uri.uri.port != 0) config.port = uri.uri.port;
   if (uri.keyfile) config.identity_files = {*uri.keyfile};

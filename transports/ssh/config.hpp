@@ -18,6 +18,7 @@ struct SshConfig {
   std::string identity_agent;  ///< path of the agent's socket; empty: SSH_AUTH_SOCK; "none"
   std::vector<std::string> known_hosts_files;  ///< the user's, then the system's
   std::string proxy_jump, proxy_command;
+  bool has_program = false;  ///< the ssh program is installed
 };
 
 /// Parses the output of `ssh -G`; unknown lines are skipped.

@@ -16,8 +16,9 @@ namespace vmferry {
 namespace {
 
 // As libvirt calls it (virNetSocketNewConnectSSH), but never asking: the program has no terminal.
-std::vector<std::string> ssh_argv(const ConnectUri& uri, const std::string& remote) {
-  std::vector<std::string> argv{*uri.command};
+std::vector<std::string> ssh_argv(const std::string& program, const ConnectUri& uri,
+                                  const std::string& remote) {
+  std::vector<std::string> argv{program};
   const auto add = [&](std::initializer_list<std::string> words) {
     argv.insert(argv.end(), words);
   };
@@ -92,7 +93,7 @@ Task<std::unique_ptr<Stream>> dial_ssh(const ConnectUri& uri, Clock& clock,
     if (user.empty()) user = options.root ? "root" : "";
     const std::string remote = value_or_throw(remote_command(uri, user, options.read_only));
     const auto ex = co_await asio::this_coro::executor;
-    co_return run_command(ex, clock, ssh_argv(uri, remote));
+    co_return run_command(ex, clock, ssh_argv(*uri.command, uri, remote));
   }
   const SshConfig config = co_await ssh_config_for(uri, clock, options);
   std::string remote = value_or_throw(remote_command(uri, config.user, options.read_only));
@@ -100,7 +101,12 @@ Task<std::unique_ptr<Stream>> dial_ssh(const ConnectUri& uri, Clock& clock,
   auto session = co_await connect(config, clock, options);
   co_await shake_hands(*session, policy, clock, options);
   policy.judge(key_of(*session), options.warn);
-  co_await ssh_login(*session, uri, config, clock, options);
+  const SshLogin login = co_await ssh_login(*session, uri, config, clock, options);
+  if (login == SshLogin::try_program) {
+    session->close();
+    const auto ex = co_await asio::this_coro::executor;
+    co_return run_command(ex, clock, ssh_argv(options.ssh_program, uri, remote));
+  }
   const EarlyEnd early_end = [uri, peer = session->peer()](std::optional<int> status,
                                                            const std::string& said) {
     return helper_failed(uri, peer, status, said);

@@ -26,9 +26,9 @@ class Login {
         const DialOptions& options)
       : session_(session), uri_(uri), config_(config), clock_(clock), options_(options) {}
 
-  Task<> run() {
+  Task<SshLogin> run() {
     const bool open = co_await ask_methods();
-    if (open) co_return;
+    if (open) co_return SshLogin::in;
     std::vector<std::string> order = uri_.sshauth;
     if (order.empty()) order = {"agent", "privkey", "password", "keyboard-interactive"};
     for (const std::string& method : order) {
@@ -37,9 +37,11 @@ class Login {
         tried_.push_back(method + " (not offered)");
         continue;
       }
+      if (rsa_ && wanted != "publickey" && config_.has_program) co_return SshLogin::try_program;
       const bool in = co_await attempt(method);
-      if (in) co_return;
+      if (in) co_return SshLogin::in;
     }
+    if (rsa_ && config_.has_program) co_return SshLogin::try_program;
     throw refused();
   }
 
@@ -267,10 +269,10 @@ class Login {
         "?keyfile=.",
         who());
     if (rsa_)
-      error.note(
-          fmt::format("libssh2 {} signs with RSA keys as SHA-1 only, which OpenSSH 8.8 and "
-                      "newer refuse; use an ed25519 key, or ?command=ssh for the ssh program",
-                      libssh2_version(0)));
+      error.note(fmt::format(
+          "libssh2 {} signs with RSA keys as SHA-1 only, which OpenSSH 8.8 and "
+          "newer refuse; use an ed25519 key, or install the ssh program, which is used then",
+          libssh2_version(0)));
     return error;
   }
 
@@ -286,10 +288,11 @@ class Login {
 
 }  // namespace
 
-Task<> ssh_login(SshSession& session, const ConnectUri& uri, const SshConfig& config, Clock& clock,
-                 const DialOptions& options) {
+Task<SshLogin> ssh_login(SshSession& session, const ConnectUri& uri, const SshConfig& config,
+                         Clock& clock, const DialOptions& options) {
   Login login(session, uri, config, clock, options);
-  co_await login.run();
+  const SshLogin how = co_await login.run();
+  co_return how;
 }
 
 }  // namespace vmferry

@@ -28,6 +28,28 @@ Task<DomainRef> RemoteHost::find(std::string text) {
   co_return from_wire(ret.dom);
 }
 
+// Most guests by far are defined and running: one list tells both of them all, in the flight that
+// looks the guest up. (More guests than a list can hold are an error, which tells nothing.)
+Task<FoundDomain> RemoteHost::look_up(std::string text, bool reason) {
+  ListArgs plain;
+  plain.flags = listing::persistent | listing::running;
+  FoundDomain found;
+  Task<Result<ListAllDomainsRet>> listing = settle(client_->call<ConnectListAllDomains>(plain));
+  auto [domain, list] = co_await both(find(std::move(text)), std::move(listing));
+  found.domain = std::move(domain);
+  const auto is_it = [&](const Domain& d) { return from_wire(d).uuid == found.domain.uuid; };
+  if (list && !reason && std::ranges::any_of(list->domains.v, is_it)) {
+    found.status.state = DomainState::running;
+    found.persistent = true;
+    co_return found;
+  }
+  auto [status, persistent] =
+      co_await both(this->status(found.domain), is_persistent(found.domain));
+  found.status = status;
+  found.persistent = persistent;
+  co_return found;
+}
+
 Task<DomainStatus> RemoteHost::status(const DomainRef& domain) {
   const DomainStateRet ret = co_await client_->call<DomainGetState>({to_wire(domain), 0});
   co_return DomainStatus{static_cast<DomainState>(ret.state), ret.reason};

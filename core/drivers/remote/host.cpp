@@ -9,60 +9,115 @@ namespace vmferry {
 
 using namespace proto;
 
-Task<bool> RemoteHost::supports(std::int32_t feature) {
-  const BoolRet ret =
-      co_await client_->call<ConnectSupportsFeature>({static_cast<Feature>(feature)});
+namespace {
+
+// A daemon that opened "qemu:///system" says that its driver is QEMU, and so on.
+std::string driver_named_by(std::string_view open_name) {
+  if (open_name.starts_with("qemu:")) return "QEMU";
+  return open_name.starts_with("ch:") ? "CH" : "";
+}
+
+}  // namespace
+
+RemoteHost::RemoteHost(std::unique_ptr<rpc::Client> client, std::string_view name)
+    : client_(std::move(client)), events_(listen(*client_)), driver_(driver_named_by(name)) {}
+
+Task<bool> RemoteHost::supports(Feature feature) {
+  const auto known = known_features_.find(feature);
+  if (known != known_features_.end()) co_return known->second;
+  const BoolRet ret = co_await client_->call<ConnectSupportsFeature>({feature});
+  known_features_[feature] = ret.value;
   co_return ret.value;
+}
+
+Task<bool> RemoteHost::supports_if(bool needed, Feature feature) {
+  if (!needed) co_return false;
+  const bool yes = co_await supports(feature);
+  co_return yes;
+}
+
+Task<HostFeatures> RemoteHost::older_protocols() {
+  HostFeatures f;
+  Task<std::pair<bool, bool>> first =
+      both(supports(Feature::migration_v3), supports(Feature::migration_v2));
+  Task<std::pair<bool, bool>> second =
+      both(supports(Feature::migration_v1), supports(Feature::xml_migratable));
+  const auto [newer, older] = co_await both(std::move(first), std::move(second));
+  std::tie(f.v3, f.v2) = newer;
+  std::tie(f.v1, f.xml_migratable) = older;
+  co_return f;
 }
 
 // The questions that matter most of the time in one flight; the older protocols are asked for only
 // where the newest is missing.
 Task<HostFeatures> RemoteHost::features() {
-  if (features_) co_return *features_;
-  const auto ask = [this](Feature f) { return supports(static_cast<std::int32_t>(f)); };
-  HostFeatures f;
-  Task<std::pair<bool, bool>> newer =
-      both(ask(Feature::migration_params), ask(Feature::change_protection));
-  Task<std::pair<bool, bool>> kinds =
-      both(ask(Feature::migration_p2p), ask(Feature::migration_offline));
-  const auto [one, two] = co_await both(std::move(newer), std::move(kinds));
-  std::tie(f.v3_params, f.change_protection) = one;
-  std::tie(f.p2p, f.offline) = two;
-  f.v3 = f.v2 = f.v3_params;
-  if (!f.v3_params) {
-    const auto [v3, v2] = co_await both(ask(Feature::migration_v3), ask(Feature::migration_v2));
-    const auto [v1, xml] = co_await both(ask(Feature::migration_v1), ask(Feature::xml_migratable));
-    f.v3 = v3;
-    f.v2 = v2;
-    f.v1 = v1;
-    f.xml_migratable = xml;
-  }
-  f.events = true;
-  features_ = f;
-  co_return f;
+  HostBrief all = co_await brief({.p2p = true, .direct = true, .offline = true, .release = false});
+  co_return all.features;
 }
 
-Task<HostIdentity> RemoteHost::brief_identity() {
-  if (identity_) co_return *identity_;
-  Task<std::pair<TextRet, TextRet>> names =
-      both(client_->call<ConnectGetType>({}), client_->call<ConnectGetHostname>({}));
-  auto [named, library] = co_await both(std::move(names), client_->call<ConnectGetLibVersion>({}));
-  HostIdentity id;
-  id.driver = driver_ = named.first.text.v;
-  id.hostname = named.second.text.v;
-  id.library_version = library.value;
-  co_return id;
+Task<std::string> RemoteHost::driver() {
+  if (!driver_.empty()) co_return driver_;
+  TextRet ret = co_await client_->call<ConnectGetType>({});
+  driver_ = std::move(ret.text.v);
+  co_return driver_;
+}
+
+Task<std::string> RemoteHost::hostname() {
+  if (!hostname_.empty()) co_return hostname_;
+  TextRet ret = co_await client_->call<ConnectGetHostname>({});
+  hostname_ = std::move(ret.text.v);
+  co_return hostname_;
+}
+
+Task<std::uint64_t> RemoteHost::library_version(bool needed) {
+  if (!needed || library_version_ != 0) co_return library_version_;
+  const U64Ret ret = co_await client_->call<ConnectGetLibVersion>({});
+  library_version_ = ret.value;
+  co_return library_version_;
+}
+
+// Together with look_up() this is one flight of four calls for a qemu host and a plain request.
+// Where the driver's name does not tell, everything is asked.
+Task<HostBrief> RemoteHost::brief(HostNeeds needs) {
+  const bool qemu = driver_ == "QEMU";
+  Task<std::pair<bool, std::string>> basics = both(supports(Feature::migration_params), hostname());
+  Task<std::pair<bool, bool>> ways = both(supports_if(needs.p2p, Feature::migration_p2p),
+                                          supports_if(needs.offline, Feature::migration_offline));
+  // qemu could protect a guest (libvirt 0.9.4) before it knew parameters (1.1.0).
+  Task<std::pair<bool, bool>> more = both(supports_if(needs.direct, Feature::migration_direct),
+                                          supports_if(!qemu, Feature::change_protection));
+  Task<std::pair<std::string, std::uint64_t>> identity =
+      both(driver(), library_version(needs.release || !qemu));
+  auto [known, who] = co_await both(both(std::move(basics), both(std::move(ways), std::move(more))),
+                                    std::move(identity));
+  HostBrief brief;
+  HostFeatures& f = brief.features;
+  f.v3_params = known.first.first;
+  f.v3 = f.v2 = f.v3_params;
+  if (!f.v3_params) {
+    f = co_await older_protocols();
+  }
+  std::tie(f.p2p, f.offline) = known.second.first;
+  std::tie(f.direct, f.change_protection) = known.second.second;
+  if (qemu) f.change_protection = f.v3_params;
+  f.events = true;
+  brief.identity.driver = std::move(who.first);
+  brief.identity.hostname = std::move(known.first.second);
+  brief.identity.library_version = who.second;
+  co_return brief;
 }
 
 Task<HostIdentity> RemoteHost::identity() {
-  if (identity_) co_return *identity_;
+  HostIdentity id;
+  Task<std::pair<std::string, std::string>> names = both(driver(), hostname());
   Task<std::pair<TextRet, Result<U64Ret>>> more =
       both(client_->call<ConnectGetUri>({}), settle(client_->call<ConnectGetVersion>({})));
-  auto [id, rest] = co_await both(brief_identity(), std::move(more));
-  auto& [uri, hypervisor] = rest;
-  id.uri = uri.text.v;
-  if (hypervisor) id.hypervisor_version = hypervisor->value;  // not every driver has one
-  identity_ = id;
+  auto [known, rest] =
+      co_await both(both(std::move(names), library_version(true)), std::move(more));
+  std::tie(id.driver, id.hostname) = std::move(known.first);
+  id.library_version = known.second;
+  id.uri = std::move(rest.first.text.v);
+  if (rest.second) id.hypervisor_version = rest.second->value;  // not every driver has one
   co_return id;
 }
 
@@ -97,6 +152,7 @@ Task<std::uint64_t> RemoteHost::free_memory() {
   co_return ret.value;
 }
 
+// A daemon notes in its log, as errors, connections that end without a word or before its answer.
 Task<> RemoteHost::close() {
   const rpc::CallOptions brief{.deadline = std::chrono::seconds(3)};
   const auto closed = co_await settle(client_->call<ConnectClose>({}, brief));

@@ -155,12 +155,13 @@ class RemoteHost::Registration final : public Subscription {
   int number_;
 };
 
-RemoteHost::RemoteHost(std::unique_ptr<rpc::Client> client)
-    : client_(std::move(client)), events_(std::make_shared<Events>()) {
-  events_->client = client_.get();
-  client_->on_event([events = events_](std::int32_t procedure, std::span<const std::byte> body) {
+std::shared_ptr<RemoteHost::Events> RemoteHost::listen(rpc::Client& client) {
+  auto events = std::make_shared<Events>();
+  events->client = &client;
+  client.on_event([events](std::int32_t procedure, std::span<const std::byte> body) {
     events->heard(procedure, body);
   });
+  return events;
 }
 
 RemoteHost::~RemoteHost() { events_->client = nullptr; }

@@ -191,6 +191,8 @@ Task<FinishRet> RemoteHost::finish_call(const PhaseCall& call, const Cookie& coo
                      cancelled ? 1 : 0};
     DomainRet there = co_await client_->call<MigrateFinish2>(std::move(args), kAsLongAsItTakes);
     ret.dom = std::move(there.dom);
+  } else if (cancelled) {
+    throw without_protocol();  // the first protocol's Finish can only run the guest
   } else {
     FinishArgs args{Str(final_name(call)), cookie,
                     Str(text(call.params, "migrate_uri").value_or("")), call.flags.bits()};

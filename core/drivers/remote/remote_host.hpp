@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/drivers/remote/remote.hpp"
+#include "core/proto/connect.hpp"
 #include "core/rpc/client.hpp"
 
 namespace vmferry {
@@ -14,12 +15,13 @@ struct FinishRet;
 /// Host over the RPC client: names the arguments, calls, translates.
 class RemoteHost final : public Host {
  public:
-  explicit RemoteHost(std::unique_ptr<rpc::Client> client);
+  /// `name`: what CONNECT_OPEN was told.
+  RemoteHost(std::unique_ptr<rpc::Client> client, std::string_view name);
   ~RemoteHost() override;
 
   Task<HostFeatures> features() override;
   Task<HostIdentity> identity() override;
-  Task<HostIdentity> brief_identity() override;
+  Task<HostBrief> brief(HostNeeds needs) override;
   Task<std::string> capabilities() override;
   Task<std::string> domain_capabilities(std::string emulator, std::string arch, std::string machine,
                                         std::string virttype) override;
@@ -29,6 +31,7 @@ class RemoteHost final : public Host {
   bool lost() const override { return client_->dead(); }
 
   Task<DomainRef> find(std::string name_id_or_uuid) override;
+  Task<FoundDomain> look_up(std::string name_id_or_uuid, bool reason) override;
   Task<std::vector<ListedDomain>> list(bool active, bool inactive) override;
   Task<std::vector<ListedDomain>> list_matching(std::uint32_t flags) override;
   Task<bool> has_managed_save(const DomainRef& domain) override;
@@ -70,17 +73,25 @@ class RemoteHost final : public Host {
 
  private:
   struct Events;  // who listens to which callback
+  static std::shared_ptr<Events> listen(rpc::Client& client);
   class Registration;
   Task<proto::FinishRet> finish_call(const PhaseCall& call, const Cookie& cookie, Verdict verdict);
-  Task<bool> supports(std::int32_t feature);
+  Task<bool> supports(proto::Feature feature);
+  Task<bool> supports_if(bool needed, proto::Feature feature);
+  Task<std::string> driver();
+  Task<std::string> hostname();
+  Task<std::uint64_t> library_version(bool needed);
+  Task<HostFeatures> older_protocols();
   Task<JobStats> old_job_stats(const DomainRef& domain);
   Task<std::int32_t> register_event(std::int32_t event_id, const DomainRef& domain);
 
   std::unique_ptr<rpc::Client> client_;
   std::shared_ptr<Events> events_;
-  std::optional<HostFeatures> features_;
-  std::optional<HostIdentity> identity_;
-  std::string driver_;  ///< "QEMU", "Xen", …; empty until the identity was asked for
+  // What has been answered is not asked again.
+  std::map<proto::Feature, bool> known_features_;
+  std::string driver_;  ///< "QEMU", "Xen", …; empty until it was asked for
+  std::string hostname_;
+  std::uint64_t library_version_ = 0;
 };
 
 }  // namespace vmferry

@@ -213,7 +213,9 @@ Task<Finished> TestHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
     co_return Finished{};
   }
   Result<CookieBody> body = CookieBody{CookieBody::Kind::performed, 1, 1, 1, in->id, {}};
-  if (!cookie.empty()) body = decode_cookie(cookie, CookieBody::Kind::performed);
+  const bool old = call.protocol < Protocol::v3;  // Prepare's goes to all later phases
+  const auto kind = old ? CookieBody::Kind::prepared : CookieBody::Kind::performed;
+  if (!cookie.empty()) body = decode_cookie(cookie, kind);
   if (in->reception && !in->offline) {  // the last of the data may still be on its way
     co_await in->reception->arrived();
     if (found->in != in) throw refusal(ErrorId::remote, 9, "the incoming guest is gone");

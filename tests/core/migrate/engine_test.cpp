@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "tests/core/migrate/fake_host.hpp"
 #include "tests/support/run.hpp"
 
@@ -12,13 +14,19 @@ namespace {
 struct Quiet final : Observer {
   std::vector<Phase> phases;
   std::vector<std::string> notices;
-  void phase(Phase p) override { phases.push_back(p); }
+  std::function<void(Phase)> on_phase = [](Phase) {};
+  void phase(Phase p) override {
+    phases.push_back(p);
+    on_phase(p);
+  }
   void progress(const JobStats&) override {}
   void event(Side, const DomainEvent&) override {}
   void notice(const std::string& text) override { notices.push_back(text); }
 };
 
 Task<std::unique_ptr<Host>> connect(FakeWorld& world, bool is_source) {
+  if (!is_source && world.destination_unreachable_after_loss)
+    throw Error(ErrorId::connect_failed, "no route to the destination");
   if (is_source && world.source_unreachable_after_loss)
     throw Error(ErrorId::connect_failed, "no route to the source");
   co_return std::make_unique<FakeHost>(world, is_source);
@@ -32,13 +40,20 @@ struct Trip {
 
 constexpr DomainStatus kRunning{DomainState::running, 1};
 
-void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
-        DomainStatus initial = kRunning) {
+struct Way {
+  FlagSet flags{Flag::live};
+  DomainStatus initial = kRunning;
+  Protocol protocol = Protocol::v3_params;
+  Kind kind = Kind::managed;
+  std::string stop = {};  ///< the user wants it stopped from the beginning of the copy
+};
+
+void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
   asio::io_context io;
   HastyClock clock;
   Stop stop(io.get_executor());
   FakeWorld& world = trip.world;
-  world.source.guest = initial;
+  world.source.guest = way.initial;
   options.witness = false;
   Endpoint source{Side::source, "fake:///s", std::make_unique<FakeHost>(world, true),
                   [&world] { return connect(world, true); }};
@@ -46,8 +61,10 @@ void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
                        [&world] { return connect(world, false); }};
   Plan plan;
   plan.domain.name = "web1";
-  plan.flags = flags;
-  plan.change_protection = true;
+  plan.flags = way.flags;
+  plan.protocol = way.protocol;
+  plan.kind = way.kind;
+  plan.change_protection = way.protocol >= Protocol::v3;
   plan.source_uri = source.uri;
   plan.destination_uri = destination.uri;
   if (world.libxl) {
@@ -55,7 +72,16 @@ void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
     plan.change_protection = false;
   }
   Engine engine{clock, stop, trip.observer, options};
+  if (!way.stop.empty())
+    trip.observer.on_phase = [&stop, why = way.stop](Phase p) {
+      if (p == Phase::perform) stop.request(why);
+    };
   trip.report = run(io, migrate(engine, plan, source, destination));
+}
+
+void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
+        DomainStatus initial = kRunning) {
+  travel(trip, {.flags = flags, .initial = initial}, options);
 }
 
 // What must hold after every migration, whatever failed.
@@ -188,6 +214,113 @@ TEST_CASE(
         INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
         if (records) CHECK(trip.report.where != Whereabouts::undecided);
       }
+}
+
+TEST_CASE(
+    "engine: the older protocols, with every call refused once, or its request or reply lost") {
+  for (const Protocol protocol : {Protocol::v1, Protocol::v2, Protocol::v3}) {
+    Trip plain;
+    travel(plain, {.protocol = protocol});
+    check_world(plain);
+    CHECK(plain.report.exit() == Exit::done);
+    const bool confirmed = std::ranges::any_of(
+        plain.world.log, [](const std::string& call) { return call.contains("confirm"); });
+    CHECK(confirmed == (protocol == Protocol::v3));
+    for (int n = 0; n < plain.world.calls; ++n)
+      for (const Fault fault : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+        INFO("protocol ", static_cast<int>(protocol), " call ", n, " fault ",
+             static_cast<int>(fault));
+        Trip trip;
+        trip.world.faults[n] = fault;
+        travel(trip, {.protocol = protocol});
+        if (trip.report.error) INFO(trip.report.error->message);
+        check_world(trip);
+        // What the source no longer has is never ended on the destination by us.
+        const bool nowhere = !trip.world.source.guest && !trip.world.destination.guest;
+        const bool by_loss = trip.report.where == Whereabouts::undecided;
+        if (nowhere) CHECK(by_loss);
+      }
+  }
+}
+
+TEST_CASE("engine: peer-to-peer, with every call refused once, or its request or reply lost") {
+  Trip plain;
+  plain.world.by_source = true;
+  travel(plain, {.kind = Kind::peer_to_peer});
+  CHECK(plain.report.exit() == Exit::done);
+  CHECK(plain.report.where == Whereabouts::destination);
+  for (int n = 0; n < plain.world.calls; ++n)
+    for (const Fault fault : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+      INFO("call ", n, " fault ", static_cast<int>(fault));
+      Trip trip;
+      trip.world.by_source = true;
+      trip.world.faults[n] = fault;
+      travel(trip, {.kind = Kind::peer_to_peer});
+      check_world(trip);
+      CHECK(trip.report.where != Whereabouts::undecided);
+    }
+}
+
+TEST_CASE("engine: post-copy that broke is left on both hosts, to be resumed") {
+  Trip trip;
+  trip.world.postcopy_breaks = true;
+  travel(trip, {.flags = {Flag::live, Flag::postcopy}});
+  CHECK(trip.report.exit() == Exit::unknown);
+  CHECK(trip.report.error->remedy.contains("--postcopy-resume"));
+  CHECK(trip.world.source.guest == DomainStatus{DomainState::paused, kPausedPostcopyFailed});
+  CHECK(trip.world.destination.guest == DomainStatus{DomainState::running, kRunningPostcopyFailed});
+  for (const std::string& call : trip.world.log) {
+    CHECK_FALSE(call.ends_with("S confirm"));
+    CHECK_FALSE(call.ends_with("resume"));
+    CHECK_FALSE(call.ends_with("finish-cancelled"));
+  }
+}
+
+TEST_CASE("engine: an abort that hangs is given up, and the outcome told") {
+  Trip trip;
+  trip.world.hangs = true;
+  travel(trip, {.stop = "Ctrl-C"});
+  CHECK(trip.report.exit() == Exit::cancelled);
+  CHECK(trip.report.where == Whereabouts::source);
+  CHECK(FakeWorld::runs(trip.world.source));
+  CHECK_FALSE(trip.world.destination.guest.has_value());
+  CHECK(trip.report.total < std::chrono::minutes(3));
+}
+
+TEST_CASE("engine: an offline migration that fails leaves nothing on the destination") {
+  Trip plain;
+  const Way way{.flags = {Flag::offline, Flag::persist_dest}, .initial = {DomainState::shutoff, 1}};
+  travel(plain, way);
+  CHECK(plain.world.destination.persistent);
+  int finish = -1;
+  for (std::size_t i = 0; i < plain.world.log.size(); ++i)
+    if (plain.world.log[i].ends_with("D finish")) finish = static_cast<int>(i);
+  REQUIRE(finish >= 0);
+  for (const Fault fault : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+    INFO("fault ", static_cast<int>(fault));
+    Trip trip;
+    trip.world.faults[finish] = fault;
+    travel(trip, way);
+    const bool there = trip.world.destination.guest.has_value();
+    CHECK(there == (fault == Fault::lose_reply));
+    CHECK((trip.report.exit() == Exit::done) == there);
+    CHECK((there || trip.world.source.guest.has_value()));
+  }
+}
+
+TEST_CASE("engine: a destination that cannot be asked at the end is not called done") {
+  Trip plain;
+  go(plain);
+  const int last = plain.world.calls - 1;
+  Trip trip;
+  trip.world.destination_unreachable_after_loss = true;
+  for (int n = last - 3; n <= last; ++n)
+    if (plain.world.log[n].ends_with("D status")) trip.world.faults[n] = Fault::lose_request;
+  REQUIRE(trip.world.faults.size() == 1);
+  go(trip);
+  CHECK(trip.report.exit() == Exit::partly);
+  CHECK(trip.report.where == Whereabouts::destination);
+  CHECK(trip.report.error->remedy.contains("domstate web1"));
 }
 
 TEST_CASE("engine: every pair of faults leaves at most one runnable copy, and a true report") {

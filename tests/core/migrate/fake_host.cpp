@@ -115,10 +115,14 @@ Task<Begun> FakeHost::begin(const PhaseCall&) {
   co_return Begun{kCookie, "<domain/>"};
 }
 
-Task<Prepared> FakeHost::prepare(const PhaseCall&, const Cookie& cookie) {
+Task<Prepared> FakeHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   const Fault fault = before("prepare");
-  if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
+  if (cookie.empty() && call.protocol >= Protocol::v3) throw Error(ErrorId::protocol, "no cookie");
   machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  if (call.flags.has(Flag::offline)) {  // as libvirt 9.0: neither active nor defined
+    machine().guest = DomainStatus{DomainState::shutoff, 0};
+    machine().persistent = false;
+  }
   if (world_.libxl) machine().guest = DomainStatus{DomainState::shutoff, 0};
   machine().job = world_.libxl;
   prepared_here_ = true;
@@ -139,14 +143,37 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
       world_.faults[world_.calls] == Fault::refuse)
     machine().job = false;
   const Fault fault = before("perform");
-  if (cookie.empty()) throw Error(ErrorId::protocol, "no cookie");
+  if (cookie.empty() && call.protocol >= Protocol::v3 && !world_.by_source)
+    throw Error(ErrorId::protocol, "no cookie");
+  if (world_.by_source) {
+    world_.source.guest.reset();
+    world_.destination.guest = DomainStatus{DomainState::running, kRunningMigrated};
+    after(fault, "perform");
+    co_return kCookie;
+  }
   if (!world_.destination.guest) throw Error(ErrorId::remote, "nobody listens");
   if (world_.libxl) {
     machine().stands = true;
     world_.destination.guest = DomainStatus{DomainState::paused, kPausedUser};
-  } else {
-    machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+    after(fault, "perform");
+    co_return kCookie;
   }
+  machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  while (world_.hangs && world_.destination.guest) {
+    HastyClock turns;
+    co_await turns.sleep({});
+  }
+  if (world_.hangs) {
+    machine().guest = DomainStatus{DomainState::running, kRunningMigrationCanceled};
+    throw Error(ErrorId::cancelled, "canceled by client");
+  }
+  if (world_.postcopy_breaks) {
+    machine().guest = DomainStatus{DomainState::paused, kPausedPostcopy};
+    world_.destination.guest = DomainStatus{DomainState::running, kRunningPostcopy};
+    world_.destination.executed = true;
+  }
+  // Before v3 there is no Confirm: what was sent is no longer here.
+  if (call.protocol < Protocol::v3) machine().guest.reset();
   after(fault, "perform");
   co_return kCookie;
 }
@@ -154,9 +181,22 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
 Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
   const Fault fault = before(verdict == Verdict::completed ? "finish" : "finish-cancelled");
   if (verdict == Verdict::cancelled) world_.cancelled_with = cookie;
+  if (call.protocol < Protocol::v3 && cookie != kCookie)
+    throw Error(ErrorId::protocol, "not the cookie of Prepare");
   auto& m = machine();
   m.job = false;
+  if (verdict == Verdict::cancelled && call.protocol == Protocol::v1)
+    throw Error(ErrorId::internal, "there is no such call");
+  if (world_.postcopy_breaks) {
+    world_.source.guest = DomainStatus{DomainState::paused, kPausedPostcopyFailed};
+    m.guest = DomainStatus{DomainState::running, kRunningPostcopyFailed};
+    throw Error(ErrorId::remote, "job 'migration in' failed in post-copy phase");
+  }
   const bool offline = call.flags.has(Flag::offline);
+  if (offline && verdict == Verdict::cancelled) {
+    after(fault, "finish");
+    throw Error(ErrorId::remote, "migration successfully aborted");
+  }
   if (verdict == Verdict::cancelled || (!m.guest && !offline)) {
     m.guest.reset();
     after(fault, "finish");
@@ -165,13 +205,17 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
   const bool paused = call.flags.has(Flag::paused);
   m.guest = DomainStatus{DomainState::running, kRunningMigrated};
   if (paused) m.guest = DomainStatus{DomainState::paused, kPausedUser};
-  if (offline) m.guest = DomainStatus{DomainState::shutoff, 1};
+  if (offline) {
+    m.guest = DomainStatus{DomainState::shutoff, 1};
+    m.persistent = true;
+  }
   m.executed = !offline && !paused;
   after(fault, "finish");
   co_return Finished{call.domain, kCookie};
 }
 
-Task<> FakeHost::confirm(const PhaseCall&, const Cookie&, Verdict verdict) {
+Task<> FakeHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {
+  if (call.protocol < Protocol::v3) throw Error(ErrorId::internal, "there is no such call");
   const Fault fault = before(verdict == Verdict::completed ? "confirm" : "confirm-cancelled");
   auto& m = machine();
   m.job = false;
@@ -179,7 +223,7 @@ Task<> FakeHost::confirm(const PhaseCall&, const Cookie&, Verdict verdict) {
     m.guest.reset();
   else if (world_.libxl)
     m.stands = m.stands && !world_.confirm_wakes;
-  else if (m.guest && m.guest->state == DomainState::paused)
+  else if (m.guest && m.guest->state == DomainState::paused && !world_.postcopy_breaks)
     m.guest = DomainStatus{DomainState::running, kRunningMigrationCanceled};
   after(fault, "confirm");
   co_return;

@@ -41,6 +41,11 @@ struct FakeWorld {
   bool confirm_wakes = true;  ///< libxl 9.0
   bool two_seen = false;      ///< both copies executed at some moment
   bool source_unreachable_after_loss = false;
+  bool destination_unreachable_after_loss = false;
+  bool by_source = false;        ///< Perform does everything (peer-to-peer)
+  bool postcopy_breaks = false;  ///< the switch to post-copy happens, and then the network fails
+  /// Perform does not answer until its other end is gone.
+  bool hangs = false;
   std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
   std::vector<std::string> log;
 
@@ -75,7 +80,10 @@ class FakeHost final : public Host {
   Task<bool> is_persistent(const DomainRef&) override { co_return machine().persistent; }
   Task<bool> autostart(const DomainRef&) override { co_return false; }
   Task<std::string> dump_xml(const DomainRef&, std::uint32_t) override { co_return "<domain/>"; }
-  Task<DomainRef> define(std::string, DefineFlags) override { co_return DomainRef{}; }
+  Task<DomainRef> define(std::string, DefineFlags) override {
+    machine().persistent = true;
+    co_return DomainRef{.name = "web1", .uuid = {}};
+  }
   Task<> undefine(const DomainRef&, std::uint32_t) override;
   Task<> start(const DomainRef&, std::uint32_t) override { co_return; }
   Task<> suspend(const DomainRef&) override;

@@ -96,6 +96,43 @@ TEST_CASE("contract: a live migration through the server, with its events") {
   }
 }
 
+// The phases of an older protocol by hand.
+Task<> walk_older(Remote& r, Protocol protocol) {
+  PhaseCall call{protocol, r.vm, {}, {Flag::live}};
+  Begun begun;
+  if (protocol == Protocol::v3) begun = co_await r.a->begin(call);
+  if (protocol < Protocol::v3) begun.xml = co_await r.a->dump_xml(r.vm, kXmlMigratable);
+  call.params.set("destination_xml", begun.xml);
+  const Prepared prepared = co_await r.b->prepare(call, begun.cookie);
+  if (prepared.uri) call.params.set("migrate_uri", *prepared.uri);
+  const Cookie sent = co_await r.a->perform(call, prepared.cookie, std::nullopt);
+  const Cookie& given = protocol == Protocol::v3 ? sent : prepared.cookie;
+  const Finished finished = co_await r.b->finish(call, given, Verdict::completed);
+  CHECK(finished.domain);
+  if (protocol < Protocol::v3) co_return;
+  co_await r.a->confirm(call, finished.cookie, Verdict::completed);
+}
+
+TEST_CASE("contract: the older protocols through the server") {
+  for (const Protocol protocol : {Protocol::v2, Protocol::v3}) {
+    INFO("protocol ", static_cast<int>(protocol));
+    Remote r;
+    r.clock.run(walk_older(r, protocol));
+    CHECK(r.on("b").status == DomainStatus{DomainState::running, kRunningMigrated});
+    CHECK_FALSE(r.on("a").status.active());
+    CHECK(r.world->executing(r.vm.uuid) == 1);
+  }
+}
+
+TEST_CASE("contract: the first protocol's Finish is never used to cancel") {
+  Remote r;
+  PhaseCall call{Protocol::v1, r.vm, {}, {Flag::live}};
+  const Cookie none;
+  const auto refused = r.clock.run(settle(r.b->finish(call, none, Verdict::cancelled)));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().id == ErrorId::internal);
+}
+
 TEST_CASE("contract: a migration can be watched and aborted while its perform is under way") {
   Remote r;
   auto walk = std::make_shared<Walk>();

@@ -1,6 +1,7 @@
 // The real thing: a private sshd on a loopback port, with keys of its own.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <libssh2.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +114,7 @@ class Sshd {
   Result<std::unique_ptr<Stream>> connect(const std::string& text, Prompter* prompter = nullptr) {
     DialOptions options;
     options.prompter = prompter;
+    options.ssh_program = ssh_program;
     options.env = [this](const std::string& name) -> std::optional<std::string> {
       if (name == "HOME") return dir.path().string();
       return {};
@@ -127,6 +129,7 @@ class Sshd {
   SystemClock clock;
   std::uint16_t port = 0;
   std::vector<std::string> warnings;
+  std::string ssh_program = "ssh";
 
  private:
   void wait() {
@@ -222,6 +225,35 @@ TEST_CASE("sshd: an encrypted key asks for its passphrase" * doctest::skip(!have
   Answers unused({"open sesame"});
   error_of(sshd.connect(sshd.uri("locked", "&no_tty=1"), &unused));
   CHECK(unused.asked.empty());
+}
+
+TEST_CASE("sshd: an RSA key works, by the ssh program where libssh2 is too old for it" *
+          doctest::skip(!have_sshd())) {
+  Sshd sshd;
+  sshd.helper("exec cat\n");
+  keygen(sshd.dir, "rsa", "rsa -b 2048", "");
+  sshd.dir.write("authorized", slurp(sshd.dir / "rsa.pub"));
+  Answers unused({"open sesame"});
+  auto stream = sshd.connect(sshd.uri("rsa"), &unused);
+  REQUIRE_MESSAGE(stream, stream.error().message);
+  run(sshd.io, stream_contract(**stream));
+  CHECK(unused.asked.empty());
+  // A host key that is not known is refused before the program is thought of.
+  sshd.know("stranger.pub");
+  CHECK(error_of(sshd.connect(sshd.uri("rsa"))).id == ErrorId::ssh_host_key);
+}
+
+TEST_CASE("sshd: an RSA key without the ssh program is refused with the cause" *
+          doctest::skip(!have_sshd() || LIBSSH2_VERSION_NUM >= 0x010b00)) {
+  Sshd sshd;
+  keygen(sshd.dir, "rsa", "rsa -b 2048", "");
+  sshd.dir.write("authorized", slurp(sshd.dir / "rsa.pub"));
+  sshd.ssh_program = "/no/such/ssh";
+  const Error error = error_of(sshd.connect(sshd.uri("rsa")));
+  CHECK(error.id == ErrorId::auth_needed);
+  REQUIRE(error.notes.size() == 1);
+  CHECK(has(error.notes[0], "SHA-1"));
+  CHECK(has(error.notes[0], "ed25519"));
 }
 
 TEST_CASE("sshd: a refused login tells what was tried" * doctest::skip(!have_sshd())) {

@@ -26,7 +26,7 @@ struct Connected {
     while (!opened->result) answer(type);
     REQUIRE(opened->ok());
     host = std::move(**opened->result);
-    const auto asked = begin(io, host->brief_identity());
+    const auto asked = begin(io, host->brief({}));
     while (!asked->result) answer(type);
     REQUIRE(asked->ok());
   }

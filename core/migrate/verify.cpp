@@ -1,0 +1,75 @@
+// The last look at both hosts, which decides what is reported.
+#include <fmt/format.h>
+
+#include "core/async/race.hpp"
+#include "core/migrate/run.hpp"
+
+namespace vmferry {
+
+namespace {
+
+using Seen = Sighting::Seen;
+
+void judge_arrival(Run& run) {
+  const Sighting& here = run.report.source;
+  const Sighting& there = run.report.destination;
+  const bool offline = run.moves_stopped();
+  const bool two = here.seen == Seen::running && there.seen == Seen::running;
+  if (two) {
+    Error told(ErrorId::undecided, "the guest runs on BOTH hosts");
+    told.remedy = "Decide which copy is the good one and destroy the other at once.";
+    close_verdict(run, Whereabouts::undecided, std::move(told));
+  } else if (in_postcopy(there) || in_postcopy(here)) {
+    close_verdict(run, Whereabouts::undecided,
+                  half_way(run, Error(ErrorId::undecided, "the source did not send everything")));
+  } else if (there.known() && !there.active() && !offline) {
+    Error told(
+        ErrorId::guest_lost,
+        fmt::format("the destination started the guest, but now it is {} there", describe(there)));
+    close_verdict(run, Whereabouts::lost, std::move(told).at(Side::destination));
+  } else if (!there.known() && run.plan.kind != Kind::managed && !run.destination.host) {
+    run.note(fmt::format("the destination {}", describe(there)));  // as was said beforehand
+    run.report.where = Whereabouts::destination;
+  } else if (!there.known()) {
+    Error told(ErrorId::leftover,
+               fmt::format("the guest moved, but the destination {}", describe(there)));
+    told.remedy = fmt::format("Look there: `vmferry -c '{}' domstate {}`.", run.destination.uri,
+                              run.plan.domain.name);
+    if (here.active()) told.note(fmt::format("the source's copy is {}", describe(here)));
+    close_verdict(run, Whereabouts::destination, std::move(told).at(Side::destination));
+  } else {
+    run.report.where = Whereabouts::destination;
+  }
+  if (run.report.error || (here.known() && !here.active())) return;
+  if (offline && run.was_active) return;  // a copy of its definition: the guest itself stays
+  if (run.plan.kind == Kind::managed || here.active()) {
+    Error told(ErrorId::leftover,
+               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
+    run.report.error = std::move(told).at(Side::source).in("confirm");
+  }
+}
+
+// Where it is and what the job was, asked together: nothing is lost when the guest is not there.
+Task<Sighting> glance_and_count(Run& run) {
+  if (!run.destination.host || run.destination.host->lost()) {
+    Sighting seen = co_await run.glance(run.destination);
+    co_return seen;
+  }
+  // Kept: `domjobinfo --completed` shall still find them.
+  Task<JobStats> asked = run.destination.host->job_stats(run.plan.domain, true, true);
+  auto [seen, stats] = co_await both(run.glance(run.destination), settle(std::move(asked)));
+  if (stats && !stats->fields.items.empty()) run.report.stats = *std::move(stats);
+  co_return seen;
+}
+
+}  // namespace
+
+Task<> verify(Run& run) {
+  run.enter(Phase::verify);
+  auto [here, there] = co_await both(run.glance(run.source), glance_and_count(run));
+  run.report.source = here;
+  run.report.destination = there;
+  judge_arrival(run);
+}
+
+}  // namespace vmferry
