@@ -21,7 +21,6 @@ constexpr auto kQemuRules = std::to_array<Rule>({
 });
 
 constexpr std::string_view kClient = "both QEMUs are driven by this client";
-constexpr std::string_view kNoPostcopy = "this driver does not do post-copy";
 constexpr std::string_view kNoDisks = "this driver does not copy disks: both sides must see them";
 constexpr std::string_view kNoMt = "QEMU 9.1 has dropped compression by threads";
 
@@ -35,11 +34,6 @@ constexpr auto kQmpRules = std::to_array<Rule>({
     refuse(Opt::direct, kOperationUnsupported, kClient),
     refuse(Opt::tls, kOperationUnsupported, "bare QEMU has no certificates configured"),
     refuse(Opt::tls_destination, kOperationUnsupported, "bare QEMU has no certificates configured"),
-    refuse(Opt::postcopy, kOperationUnsupported, kNoPostcopy),
-    refuse(Opt::postcopy_resume, kOperationUnsupported, kNoPostcopy),
-    refuse(Opt::postcopy_after_precopy, 0, kNoPostcopy),
-    refuse(Opt::timeout_postcopy, 0, kNoPostcopy),
-    refuse(Opt::bandwidth_postcopy, kOperationUnsupported, kNoPostcopy),
     refuse(Opt::bandwidth_avail_switchover, kOperationUnsupported,
            "the speed that QEMU measures is used"),
     refuse(Opt::non_shared_disk, kOperationUnsupported, kNoDisks),

@@ -275,6 +275,8 @@ Task<Sighting> wait_for_destination(Run& run) {
 bool arrived(const Run& run, const Sighting& seen) {
   if (in_postcopy(seen)) return false;
   if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
+  // It runs there without all of its memory: the source is still needed.
+  if (seen.seen == Seen::running && seen.status.reason == kRunningPostcopyFailed) return false;
   if (seen.seen == Seen::running) return true;
   return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
 }
@@ -475,7 +477,9 @@ Task<> after_failed_confirm(Run& run, Error failure) {
   for (;;) {
     const Sighting there = co_await run.glance(run.destination);
     const Sighting here = co_await run.look(run.source);
-    const bool removable = here.seen == Seen::paused && there.active();
+    const bool needed = here.seen == Seen::paused && (here.status.reason == kPausedPostcopy ||
+                                                      here.status.reason == kPausedPostcopyFailed);
+    const bool removable = here.seen == Seen::paused && there.active() && !needed;
     if (here.known() && !here.active()) break;
     if (!here.known() || here.seen == Seen::running) break;
     if (removable && run.plan.departs.confirm_frees) {

@@ -68,6 +68,7 @@ Cookie pack(const Reply& r) {
 Cookie pack(const Copied& c) {
   Json json = head("copied", c.migration);
   json["stopped_at"] = c.stopped_at;
+  json["postcopy"] = c.postcopy;
   json["host"] = c.host;
   Json stats = Json::object();
   for (const TypedParam& p : c.stats.fields.items)
@@ -116,6 +117,7 @@ Result<Copied> unpack_copied(const Cookie& cookie) {
   c.migration = text_at(*json, "migration");
   c.stopped_at = number_at(*json, "stopped_at");
   c.host = text_at(*json, "host");
+  c.postcopy = flag_at(*json, "postcopy");
   c.stats.type = JobType::completed;
   const Json& stats = at(*json, "stats");
   if (stats.is_object() && stats.size() <= 256)

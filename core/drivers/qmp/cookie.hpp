@@ -39,6 +39,7 @@ struct Reply {
 struct Copied {
   std::string migration;
   JobStats stats;
+  bool postcopy = false;        ///< the rest of the memory comes while the guest runs there
   std::int64_t stopped_at = 0;  ///< microseconds of the source's wall clock
   std::string host;
 };

@@ -74,7 +74,12 @@ Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, C
     if (event.name == "MIGRATION") {
       const std::string status = text_at(event.data, "status");
       if (status == "completed" || status == "failed" || status == "cancelled") co_return status;
+      if (plan.resume && status == "postcopy-paused") co_return status;
+      out.postcopy = out.postcopy || status == "postcopy-active";
     }
+    // The guest stops a moment after post-copy was announced.
+    const bool stopped = plan.stop_first || plan.resume || out.stopped_at.count() != 0;
+    if (out.postcopy && stopped) co_return "completed";
     if (event.name == "MIGRATION_PASS" && !plan.stop_first && !plan.hand_over)
       co_await tune(client, convergence, event.data);
     const bool disk_error = event.name == "BLOCK_IO_ERROR" && plan.abort_on_error;
@@ -88,13 +93,16 @@ Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
   Json parameters = plan.parameters;
   Json target = {{"uri", plan.uri}};
   if (plan.channels.is_array()) target = {{"channels", plan.channels}};
-  co_await client.execute("migrate-set-capabilities", std::move(capabilities));
+  if (plan.resume) target["resume"] = true;
+  if (!plan.resume) co_await set_capabilities(client, std::move(capabilities));
   co_await client.execute("migrate-set-parameters", std::move(parameters));
   Cursor cursor = client.cursor();
   if (plan.stop_first) co_await client.execute("stop");
   co_await client.execute("migrate", std::move(target));
   Task<std::string> following = follow(client, plan, cursor, out);
   const std::string end = co_await std::move(following);
+  if (end == "postcopy-paused")
+    throw Error(ErrorId::data_lost, "the connection of the post-copy broke again");
   if (end != "completed") {
     Task<Error> asking = why_failed(client, end == "cancelled");
     throw co_await std::move(asking);
@@ -113,16 +121,17 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
   if (compresses_by(params, "mt"))
     throw Error(ErrorId::unsupported, "compression by threads (mt) is not done by this driver")
         .advise("Use xbzrle, or zstd with --parallel.");
-  const std::pair<const char*, bool> wanted[] = {{"events", true},
-                                                 {"return-path", true},
-                                                 {"x-ignore-shared", hand_over},
-                                                 {"auto-converge", flags.has(Flag::auto_converge)},
-                                                 {"xbzrle", xbzrle},
-                                                 {"multifd", parallel},
-                                                 {"compress", false},
-                                                 {"postcopy-ram", false},
-                                                 {"zero-copy-send", flags.has(Flag::zerocopy)},
-                                                 {"pause-before-switchover", false}};
+  const std::pair<const char*, bool> wanted[] = {
+      {"events", true},
+      {"return-path", true},
+      {"x-ignore-shared", hand_over},
+      {"auto-converge", flags.has(Flag::auto_converge)},
+      {"xbzrle", xbzrle},
+      {"multifd", parallel},
+      {"compress", false},
+      {"postcopy-ram", flags.has(Flag::postcopy) && !hand_over},
+      {"zero-copy-send", flags.has(Flag::zerocopy)},
+      {"pause-before-switchover", false}};
   const Json known = co_await client.execute("query-migrate-capabilities");
   std::set<std::string> names;
   if (known.is_array())
@@ -141,6 +150,19 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
   co_return list;
 }
 
+Task<> set_capabilities(Client& client, Json capabilities) {
+  Task<Json> setting = client.execute("migrate-set-capabilities", std::move(capabilities));
+  const auto set = co_await settle(std::move(setting));
+  if (set) co_return;
+  if (set.error().id != ErrorId::remote) throw Error(set.error());
+  Error error(ErrorId::feature_missing, set.error().message);
+  if (lower(error.message).find("postcopy") != std::string::npos)
+    error.remedy =
+        "Post-copy needs userfaultfd on the destination: run QEMU there as root, or allow it with "
+        "`sysctl vm.unprivileged_userfaultfd=1`; or leave --postcopy out.";
+  throw error;
+}
+
 Json parameter_list(FlagSet flags, const Params& params, bool sending) {
   Json out = Json::object();
   const auto copy = [&](const char* field, const char* name) {
@@ -157,6 +179,8 @@ Json parameter_list(FlagSet flags, const Params& params, bool sending) {
   const auto* mib = params.get<std::uint64_t>("bandwidth");
   out["max-bandwidth"] = mib != nullptr ? *mib << 20 : 0;
   out["downtime-limit"] = kDowntimeMs;
+  const auto* rest = params.get<std::uint64_t>("bandwidth.postcopy");
+  out["max-postcopy-bandwidth"] = rest != nullptr ? *rest << 20 : 0;
   copy("auto_converge.initial", "cpu-throttle-initial");
   copy("auto_converge.increment", "cpu-throttle-increment");
   if (const auto* bytes = params.get<std::uint64_t>("compression.xbzrle.cache"))
@@ -196,6 +220,11 @@ Task<> run_again(Client& client, Clock& clock) {
   throw Error(ErrorId::remote, "QEMU does not come back from the migration");
 }
 
+Task<std::string> migration_status(Client& client) {
+  const Json info = co_await client.execute("query-migrate");
+  co_return text_at(info, "status", "none");
+}
+
 JobStats to_stats(const Json& info) {
   static constexpr std::array<std::pair<const char*, const char*>, 9> ram_fields{{
       {"total", "memory_total"},
@@ -219,6 +248,7 @@ JobStats to_stats(const Json& info) {
   const auto number = [](const Json& from, const char* key) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(number_at(from, key), 0));
   };
+  if (status == "postcopy-paused") stats.type = JobType::unbounded;
   stats.fields.add("time_elapsed", number(info, "total-time"));
   if (info.contains("setup-time")) stats.fields.add("setup_time", number(info, "setup-time"));
   const char* downtime = info.contains("downtime") ? "downtime" : "expected-downtime";
@@ -227,6 +257,8 @@ JobStats to_stats(const Json& info) {
   if (!ram.is_object()) return stats;
   for (const auto& [key, field] : ram_fields)
     if (ram.contains(key)) stats.fields.add(field, number(ram, key));
+  if (ram.contains("postcopy-requests"))
+    stats.fields.add("memory_postcopy_requests", number(ram, "postcopy-requests"));
   const Json& rate = at(ram, "mbps");
   if (rate.is_number() && rate.get<double>() > 0)
     stats.fields.add("memory_bps", static_cast<std::uint64_t>(rate.get<double>() * 1e6 / 8));

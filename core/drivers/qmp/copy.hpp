@@ -19,11 +19,13 @@ struct CopyPlan {
   bool stop_first = false;
   bool hand_over = false;       ///< next to nothing is copied: there is nothing to tune
   bool abort_on_error = false;  ///< cancel when the guest meets a disk error
+  bool resume = false;          ///< a broken post-copy goes on
 };
 
 struct CopyOutcome {
   JobStats stats;
-  Micros stopped_at{};  ///< QEMU's wall clock, when the guest stopped; 0 if it was paused before
+  Micros stopped_at{};    ///< QEMU's wall clock, when the guest stopped; 0 if it was paused before
+  bool postcopy = false;  ///< the guest is to run there now, and the rest of it is still to come
 };
 
 /// Raised from here, and only when the passes over memory stop to shrink.
@@ -32,11 +34,17 @@ inline constexpr std::int64_t kDowntimeMs = 20, kMostDowntimeMs = 2000;
 /// Every capability that we ever set, on or off as the flags ask. Errors: feature_missing, naming
 /// what this QEMU does not have.
 Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, bool hand_over);
+/// Errors: feature_missing, when the host lacks what QEMU needs for one of them.
+Task<> set_capabilities(Client& client, Json capabilities);
 /// Parameters of a migration. `sending`: also those that only the source has.
 Json parameter_list(FlagSet flags, const Params& params, bool sending);
 
-/// Runs the migration to its end. Errors: migrate_failed with QEMU's reason, cancelled,
-/// hypervisor_died.
+/// query-migrate's word, "postcopy-active" and the like.
+Task<std::string> migration_status(Client& client);
+inline bool in_postcopy(const std::string& status) { return status.starts_with("postcopy-"); }
+
+/// Runs the migration to its end, or until post-copy has begun. Errors: migrate_failed with QEMU's
+/// reason, cancelled, hypervisor_died.
 Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan);
 
 /// After a failed copy: waits until QEMU has given up, then sees to it that the guest runs.

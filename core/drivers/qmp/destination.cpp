@@ -135,49 +135,51 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     out.cookie = pack(Reply{offer.migration});
     co_return out;
   }
+  if (call.flags.has(Flag::postcopy_resume)) {
+    Task<Prepared> again = prepare_resume(call, offer);
+    out = co_await std::move(again);
+    co_return out;
+  }
   NewProcess process = arriving(call, offer);
-  const bool hand_over = process.taken_over, whole = process.whole;
-  const bool beside = !process.started_as.empty();
+  Reply reply{offer.migration, process.taken_over, process.whole, !process.started_as.empty()};
   const Uuid uuid = process.uuid;
   arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
   store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
   Task<Instance> launching = launch(std::move(process), true);
   Instance i = co_await std::move(launching);
-  std::shared_ptr<Client> client = co_await monitor(i);
-  Task<Json> listing = capability_list(*client, call.flags, call.params, hand_over);
-  auto list = co_await settle(std::move(listing));
-  Result<std::string> uri = std::unexpected(Error(ErrorId::internal, "not listening"));
-  if (list) {
-    Json capabilities = {{"capabilities", *std::move(list)}};
-    Json parameters = parameter_list(call.flags, call.params, false);
-    Task<Json> setting = client->execute("migrate-set-capabilities", std::move(capabilities));
-    const auto set = co_await settle(std::move(setting));
-    if (set && !parameters.empty())
-      co_await settle(client->execute("migrate-set-parameters", std::move(parameters)));
-    if (set) {
-      uri = co_await settle(listen(*client, call, offer));
-    } else {
-      uri = std::unexpected(set.error());
-    }
-  } else {
-    uri = std::unexpected(std::move(list).error());
-  }
+  Task<std::string> opening = open_door(i, call, offer, reply);
+  auto uri = co_await settle(std::move(opening));
   if (!uri) {
     co_await end(i);
     throw std::move(uri).error();
   }
   out.uri = *std::move(uri);
-  out.cookie = pack(Reply{offer.migration, hand_over, whole, beside});
+  out.cookie = pack(reply);
   co_return out;
 }
 
+Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, const Offer& offer,
+                                     const Reply& reply) {
+  std::shared_ptr<Client> client = co_await monitor(i);
+  Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
+  Json capabilities = {{"capabilities", co_await std::move(listing)}};
+  co_await set_capabilities(*client, std::move(capabilities));
+  Json parameters = parameter_list(call.flags, call.params, false);
+  if (!parameters.empty())
+    co_await client->execute("migrate-set-parameters", std::move(parameters));
+  Task<std::string> listening = listen(*client, call, offer, "migrate-incoming");
+  std::string uri = co_await std::move(listening);
+  co_return uri;
+}
+
 // Where the source shall connect to.
-Task<std::string> QmpHost::listen(Client& client, const PhaseCall& call, const Offer& offer) {
+Task<std::string> QmpHost::listen(Client& client, const PhaseCall& call, const Offer& offer,
+                                  std::string command) {
   const bool here = offer.host == host_token();
   const std::string wanted = text_param(call, "migrate_uri");
   const std::string at_uri = listen_uri(wanted, text_param(call, "listen_address"), here);
   Json where = {{"uri", at_uri}};
-  co_await client.execute("migrate-incoming", std::move(where));
+  co_await client.execute(std::move(command), std::move(where));
   if (at_uri.starts_with("unix:")) co_return at_uri;
   const Json info = co_await client.execute("query-migrate");
   const Json& sockets = at(info, "socket-address");
@@ -203,6 +205,18 @@ Task<Finished> QmpHost::finish_offline(const PhaseCall& call, Verdict verdict) {
   co_return out;
 }
 
+Task<> QmpHost::keep_definition(const PhaseCall& call, Instance& i) {
+  if (call.flags.has(Flag::persist_dest)) {
+    const std::string keep = text_param(call, "persistent_xml");
+    Definition d = value_or_throw(read_definition(keep.empty() ? i.xml : keep));
+    if (d.name != i.name) d = value_or_throw(renamed(d, i.name));
+    store_.save(d);
+    i.transient = false;
+  }
+  store_.save(i);
+  co_return;
+}
+
 Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
   if (call.flags.has(Flag::offline)) {
     Finished done = co_await finish_offline(call, verdict);
@@ -211,6 +225,10 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   Finished out;
   const auto arrival = arrivals_.extract(call.domain.uuid);  // its lock ends with this call
   std::optional<Instance> i = incoming(call.domain.uuid);
+  if (call.flags.has(Flag::postcopy_resume)) {
+    out = co_await finish_resume(call, cookie, verdict);
+    co_return out;
+  }
   if (verdict == Verdict::cancelled) {
     if (i) {
       const std::optional<bool> started = store_.settle_started(i->migration);
@@ -225,6 +243,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   if (!cookie.empty()) copied = value_or_throw(unpack_copied(cookie));
   if (!cookie.empty() && copied.migration != i->migration)
     throw Error(ErrorId::protocol, "the source's cookie is of another migration");
+  i->postcopy = copied.postcopy;
   Result<Went> went = Went{};
   if (call.flags.has(Flag::paused)) {
     std::shared_ptr<Client> client = co_await monitor(*i);
@@ -248,12 +267,10 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     throw failure;
   }
   i->stage = Stage::active;
-  if (call.flags.has(Flag::persist_dest)) {
-    const std::string keep = text_param(call, "persistent_xml");
-    Definition d = value_or_throw(read_definition(keep.empty() ? i->xml : keep));
-    if (d.name != i->name) d = value_or_throw(renamed(d, i->name));
-    store_.save(d);
-    i->transient = false;
+  co_await keep_definition(call, *i);
+  if (copied.postcopy) {
+    Task<> coming = all_has_come(*i);
+    co_await std::move(coming);
   }
   const std::vector<std::string> troubles = co_await take_names(*i);
   for (const std::string& trouble : troubles) notice("the guest runs here, but: " + trouble);

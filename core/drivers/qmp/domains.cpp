@@ -81,6 +81,17 @@ Task<DomainStatus> QmpHost::status_of(const Instance& i) {
   const bool by_user = status.state == DomainState::paused && status.reason == kPausedUser;
   if (by_user && i.held) status.reason = kPausedMigration;
   if (status.runs() && !i.migration.empty()) status.reason = kRunningMigrated;
+  if (i.postcopy) {
+    Task<std::string> asking = migration_status(*client);
+    const std::string word = co_await std::move(asking);
+    const bool broken = word == "postcopy-paused";
+    if (status.runs())
+      status.reason = broken              ? kRunningPostcopyFailed
+                      : in_postcopy(word) ? kRunningPostcopy
+                                          : status.reason;
+    else if (in_postcopy(word))
+      status = {DomainState::paused, broken ? kPausedPostcopyFailed : kPausedPostcopy};
+  }
   co_return status;
 }
 
@@ -188,6 +199,10 @@ Task<> QmpHost::resume(const DomainRef& domain) {
         .advise("Look for the other process; destroy this one.");
   if (i.stage == Stage::incoming)
     throw Error(ErrorId::invalid_state, "the guest is still coming in");
+  if (i.postcopy && i.held)
+    throw Error(ErrorId::invalid_state,
+                "this is what a post-copy has left: the guest runs on the destination")
+        .advise("Repeat the migration with --postcopy-resume if it broke; else destroy this copy.");
   std::shared_ptr<Client> client = co_await monitor(i);
   co_await client->execute("cont");
   if (!i.held) co_return;

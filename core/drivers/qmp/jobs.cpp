@@ -21,9 +21,17 @@ Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool)
 
 // A QEMU that hangs in the switch-over answers out-of-band commands only.
 Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
-  if (postcopy) throw Error(ErrorId::unsupported, "bare QEMU is not moved by post-copy here");
   const Instance i = active(domain);
   std::shared_ptr<Client> client = co_await monitor(i);
+  // QEMU 7.2 would take it, and lose the guest.
+  if (i.postcopy && !postcopy)
+    throw Error(ErrorId::invalid_state,
+                "after the switch to post-copy the guest is on both hosts: there is no way back")
+        .advise("`vmferry domjobabort --postcopy` breaks the connection, to be resumed later.");
+  if (postcopy) {
+    co_await client->execute_oob("migrate-pause", Json::object());
+    co_return;
+  }
   const Json info = co_await client->execute("query-migrate");
   const JobStats now = to_stats(info);
   if (now.type != JobType::unbounded)
@@ -76,11 +84,6 @@ Task<std::uint64_t> QmpHost::compression_cache(const DomainRef& domain) {
   co_return static_cast<std::uint64_t>(number_at(now, "xbzrle-cache-size"));
 }
 
-Task<> QmpHost::start_postcopy(const DomainRef&) {
-  throw Error(ErrorId::unsupported, "bare QEMU is not moved by post-copy here");
-  co_return;
-}
-
 // -- events ---------------------------------------------------------------------------------------
 
 struct QmpHost::Watching final : Subscription {
@@ -102,6 +105,9 @@ struct QmpHost::Watching final : Subscription {
     if (event.name == "MIGRATION_PASS") {
       out.kind = DomainEvent::Kind::iteration;
       out.iteration = static_cast<std::int32_t>(number_at(event.data, "pass"));
+    } else if (event.name == "MIGRATION" && text_at(event.data, "status") == "postcopy-active") {
+      out.event = kEventSuspended;
+      out.detail = kSuspendedPostcopy;
     } else if (event.name == "STOP") {
       out.event = kEventSuspended;
       out.detail = kSuspendedMigrated;

@@ -111,6 +111,7 @@ class QmpHost final : public Host {
   /// The process that is this domain, or nothing. An incoming one only if there is no other.
   std::optional<Instance> instance(const Uuid& uuid) const;
   std::optional<Instance> incoming(const Uuid& uuid) const;
+  std::optional<Instance> by_migration(const std::string& migration) const;
   Instance active(const DomainRef& domain) const;  ///< Errors: no_domain, invalid_state
   /// A monitor of it, opened if need be. Errors: busy, connect_failed.
   Task<std::shared_ptr<Client>> monitor(const Instance& instance);
@@ -134,15 +135,25 @@ class QmpHost final : public Host {
     Fd lock;
     std::string migration;
     bool was_running = false;
-    bool aside = false;  ///< its VNC port was given up for the other process
+    bool resume = false;  ///< a broken post-copy goes on
+    bool aside = false;   ///< its VNC port was given up for the other process
   };
   struct Watching;  // a subscription's loop
   Task<std::shared_ptr<Client>> connect(const Instance& instance);
   Task<Monitor> try_monitor(const Instance& instance);
   Task<DomainStatus> status_of(const Instance& instance);
-  Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer);
+  Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer,
+                           std::string command);
+  Task<std::string> open_door(const Instance& instance, const PhaseCall& call, const Offer& offer,
+                              const Reply& reply);
+  Task<Finished> finish_resume(const PhaseCall& call, const Cookie& cookie, Verdict verdict);
   Task<Finished> finish_offline(const PhaseCall& call, Verdict verdict);
   Task<> release(const DomainRef& domain);
+  Task<> check_broken(const Instance& instance);
+  Task<> all_was_sent(const Instance& instance);
+  Task<Prepared> prepare_resume(const PhaseCall& call, const Offer& offer);
+  Task<> all_has_come(Instance& instance);
+  Task<> keep_definition(const PhaseCall& call, Instance& instance);
   NewProcess arriving(const PhaseCall& call, const Offer& offer);
   void place_beside(NewProcess& process, const Offer& offer, bool private_ram);
   Task<> step_aside(const Instance& instance, bool aside);

@@ -54,7 +54,15 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
     const Json state = co_await client->execute("query-status");
     job.was_running = flag_at(state, "running");
     // One that runs was not handed over after all: its migration failed with nobody looking.
-    if (i.stage == Stage::incoming || (i.stage == Stage::handed_over && !job.was_running))
+    const bool goes_on = call.flags.has(Flag::postcopy_resume);
+    if (goes_on) {
+      Task<> checking = check_broken(i);
+      co_await std::move(checking);
+      job.migration = offer.migration = i.migration;
+      job.resume = true;
+    }
+    if (!goes_on &&
+        (i.stage == Stage::incoming || (i.stage == Stage::handed_over && !job.was_running)))
       throw Error(ErrorId::invalid_state, "this copy of the guest is not one that can be moved");
     if (!i.cannot.empty())
       throw Error(ErrorId::blocked,
@@ -106,13 +114,14 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   plan.capabilities = co_await std::move(listing);
   const bool loses = co_await loses_writes(*client);
-  const bool lossy = was_running && !reply.whole && loses;
+  const bool lossy = was_running && !reply.whole && !found->second.resume && loses;
   if (lossy)
     notice(
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
                     "lose what it writes meanwhile",
                     client->version_text()));
-  plan.stop_first = was_running && (lossy || !call.flags.has(Flag::live));
+  plan.resume = found->second.resume;
+  plan.stop_first = was_running && !plan.resume && (lossy || !call.flags.has(Flag::live));
   i.held = true;
   i.migration = reply.migration;
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
@@ -126,8 +135,8 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   Task<CopyOutcome> copying = copy_guest(*client, plan);
   auto copied = co_await settle(std::move(copying));
   if (copied)
-    co_return pack(
-        Copied{reply.migration, copied->stats, copied->stopped_at.count(), host_token()});
+    co_return pack(Copied{reply.migration, copied->stats, copied->postcopy,
+                          copied->stopped_at.count(), host_token()});
 
   co_await shield();
   Error failure = std::move(copied).error();
@@ -147,6 +156,14 @@ Task<> QmpHost::release(const DomainRef& domain) {
   if (job != jobs_.end()) jobs_.erase(job);
   std::optional<Instance> i = instance(domain.uuid);
   if (!i) co_return;
+  if (i->postcopy) {
+    std::shared_ptr<Client> there = co_await monitor(*i);
+    Task<std::string> asking = migration_status(*there);
+    const std::string status = co_await std::move(asking);
+    // It runs on the other host, and what it lacks there is here.
+    if (in_postcopy(status) || status == "completed") co_return;
+    i->postcopy = false;
+  }
   if (aside) co_await settle(step_aside(*i, false));
   if (was_running) {
     std::shared_ptr<Client> client = co_await monitor(*i);
@@ -175,6 +192,10 @@ Task<> QmpHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {
     co_return;
   }
   const std::optional<Instance> i = instance(call.domain.uuid);
+  if (i && i->postcopy) {
+    Task<> waiting = all_was_sent(*i);
+    co_await std::move(waiting);
+  }
   if (i && !call.flags.has(Flag::offline)) {
     // Asked to quit, it would unlink sockets that the other process may have under the same name;
     // its disks were flushed when it stopped.

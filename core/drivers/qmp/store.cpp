@@ -71,6 +71,7 @@ Json to_json(const Instance& i) {
           {"directory", i.directory},
           {"pid_file", i.pid_file},
           {"adopted", i.adopted},
+          {"postcopy", i.postcopy},
           {"cannot", i.cannot},
           {"here_only", i.here_only},
           {"renames", i.renames},
@@ -104,6 +105,7 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.directory = text_at(*json, "directory", "/");
   i.pid_file = text_at(*json, "pid_file");
   i.adopted = flag_at(*json, "adopted");
+  i.postcopy = flag_at(*json, "postcopy");
   i.cannot = strings(at(*json, "cannot"));
   i.here_only = strings(at(*json, "here_only"));
   const Json& afterwards = at(*json, "afterwards");

@@ -14,7 +14,7 @@ constexpr Micros kResumeLimit = std::chrono::seconds(20);
 
 bool migration_ended(const Event& e) {
   const std::string status = e.name == "MIGRATION" ? text_at(e.data, "status") : "";
-  return status == "completed" || status == "failed";
+  return status == "completed" || status == "failed" || in_postcopy(status);
 }
 bool resumed(const Event& e) { return e.name == "RESUME"; }
 // A KVM error only stops it, as a user would.
@@ -42,13 +42,13 @@ Task<> arrived(Client& client, Clock& clock) {
   Cursor cursor = client.cursor();
   const Json info = co_await client.execute("query-migrate");
   std::string status = text_at(info, "status");
-  if (status != "completed" && status != "failed") {
+  if (status != "completed" && status != "failed" && !in_postcopy(status)) {
     Task<Event> waiting = client.wait_event(cursor, migration_ended);
     const Event event = co_await with_deadline(clock, kArrival, "the end of the incoming state",
                                                std::move(waiting));
     status = text_at(event.data, "status");
   }
-  if (status != "completed")
+  if (status != "completed" && !in_postcopy(status))
     throw Error(ErrorId::migrate_failed, "QEMU on the destination could not load the guest");
 }
 

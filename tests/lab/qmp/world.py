@@ -35,8 +35,9 @@ class World:
         assert done.returncode == status, (args, done)
         return done.stdout + done.stderr
 
-    def start(self, name, extra="", dirty=0, program="qemu-system-x86_64", machine="pc"):
-        image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
+    def start(self, name, extra="", dirty=0, fill=4, program="qemu-system-x86_64", machine="pc"):
+        """A guest on host a that writes `dirty` pages of `fill` MiB at each tick."""
+        image = guest.assemble(self.dir, fill if dirty else 0, dirty)
         line = (f"{program} -M {machine} -accel tcg -m 32M -display none -nodefaults "
                 f"-no-user-config -kernel {image} -serial chardev:s "
                 f"-chardev file,id=s,path={self.dir}/{name}.serial,append=on {extra}")
@@ -44,6 +45,23 @@ class World:
         self.run(self.a, "define", "--argv", f"{self.dir}/{name}.argv", "--name", name)
         self.run(self.a, "start", name)
         self.wait_counts(name, 5)
+
+    def background(self, host, *args):
+        """The same as run(), not waited for; communicate() tells how it ended."""
+        return subprocess.Popen([self.vmferry, "-c", host, *args], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def state_of(self, host, name):
+        """State and reason, as domstate --reason prints them; empty: no such domain."""
+        done = subprocess.run([self.vmferry, "-c", host, "domstate", name, "--reason"],
+                              capture_output=True, text=True, timeout=60)
+        return done.stdout.strip()
+
+    def wait_state(self, host, name, text, seconds=20):
+        end = time.monotonic() + seconds
+        while text not in self.state_of(host, name):
+            assert time.monotonic() < end, (text, self.state_of(host, name))
+            time.sleep(0.05)
 
     def counts(self, name):
         path = self.dir / f"{name}.serial"
