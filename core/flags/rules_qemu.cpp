@@ -21,7 +21,7 @@ constexpr auto kQemuRules = std::to_array<Rule>({
 });
 
 constexpr std::string_view kClient = "both QEMUs are driven by this client";
-constexpr std::string_view kNoDisks = "this driver does not copy disks: both sides must see them";
+constexpr std::string_view kNoZeroes = "the images are copied as they are, holes included";
 constexpr std::string_view kNoMt = "QEMU 9.1 has dropped compression by threads";
 
 constexpr auto kQmpRules = std::to_array<Rule>({
@@ -36,13 +36,7 @@ constexpr auto kQmpRules = std::to_array<Rule>({
     refuse(Opt::tls_destination, kOperationUnsupported, "bare QEMU has no certificates configured"),
     refuse(Opt::bandwidth_avail_switchover, kOperationUnsupported,
            "the speed that QEMU measures is used"),
-    refuse(Opt::non_shared_disk, kOperationUnsupported, kNoDisks),
-    refuse(Opt::non_shared_inc, kOperationUnsupported, kNoDisks),
-    refuse(Opt::non_shared_synchronous_writes, kOperationUnsupported, kNoDisks),
-    refuse(Opt::migrate_disks, kOperationUnsupported, kNoDisks),
-    refuse(Opt::migrate_disks_detect_zeroes, kOperationUnsupported, kNoDisks),
-    refuse(Opt::disks_port, kOperationUnsupported, kNoDisks),
-    refuse(Opt::disks_uri, kOperationUnsupported, kNoDisks),
+    refuse(Opt::migrate_disks_detect_zeroes, kOperationUnsupported, kNoZeroes),
     refuse(Opt::compression_mt_level, kOperationUnsupported, kNoMt),
     refuse(Opt::compression_mt_threads, kOperationUnsupported, kNoMt),
     refuse(Opt::compression_mt_dthreads, kOperationUnsupported, kNoMt),

@@ -71,6 +71,7 @@ class Cleaner {
       co_return;
     }
     incoming.stage = Stage::active;
+    incoming.made.clear();
     host_.store().save(incoming);
     entry.what += " runs the guest: it is the domain now";
     entry.removed = true;
@@ -79,6 +80,8 @@ class Cleaner {
 
   Task<> go_on(Instance source) {
     std::shared_ptr<Client> client = co_await host_.monitor(source);
+    Task<> dropping = drop_mirrors(*client);
+    co_await std::move(dropping);
     Task<> running = run_again(*client, host_.clock());
     co_await std::move(running);
     source.stage = Stage::active;

@@ -53,6 +53,7 @@ Cookie pack(const Offer& o) {
                {"transient", o.transient},
                {"directory", o.directory},
                {"pid_file", o.pid_file},
+               {"disks", to_json(o.disks)},
                {"network", o.network}});
   return to_bytes(json);
 }
@@ -61,6 +62,7 @@ Cookie pack(const Reply& r) {
   Json json = head("reply", r.migration);
   json["hand_over"] = r.hand_over;
   json["whole"] = r.whole;
+  json["disk_server"] = r.disk_server;
   json["beside"] = r.beside;
   return to_bytes(json);
 }
@@ -96,6 +98,7 @@ Result<Offer> unpack_offer(const Cookie& cookie) {
   o.transient = flag_at(*json, "transient");
   o.directory = text_at(*json, "directory", "/");
   o.pid_file = text_at(*json, "pid_file");
+  o.disks = disks_from(at(*json, "disks"));
   o.network = text_at(*json, "network");
   return o;
 }
@@ -106,8 +109,11 @@ Result<Reply> unpack_reply(const Cookie& cookie) {
   const Json& hand_over = at(*json, "hand_over");
   if (!hand_over.is_boolean())
     return fail(ErrorId::protocol, "the migration cookie does not say how memory moves");
-  return Reply{text_at(*json, "migration"), hand_over.get<bool>(), flag_at(*json, "whole"),
-               flag_at(*json, "beside")};
+  return Reply{.migration = text_at(*json, "migration"),
+               .hand_over = hand_over.get<bool>(),
+               .whole = flag_at(*json, "whole"),
+               .disk_server = at(*json, "disk_server"),
+               .beside = flag_at(*json, "beside")};
 }
 
 Result<Copied> unpack_copied(const Cookie& cookie) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/drivers/qmp/command_line.hpp"
+#include "core/drivers/qmp/storage.hpp"
 #include "core/host/host.hpp"
 #include "core/qmp/json.hpp"
 
@@ -26,13 +27,15 @@ struct Offer {
   bool transient = false;
   std::string directory = "/";  ///< as of Instance, and so on
   std::string pid_file;
-  std::string network;  ///< network_token() of the source
+  std::vector<DiskToCopy> disks;  ///< that are to be copied
+  std::string network;            ///< network_token() of the source
 };
 /// From Prepare to Perform.
 struct Reply {
   std::string migration;
   bool hand_over = false;  ///< the memory is mapped there already, and must not be sent
   bool whole = false;      ///< and nothing but devices is
+  Json disk_server;        ///< where its disks are exported; null: they are not
   bool beside = false;     ///< both processes are on one host, and want the same names
 };
 /// From Perform to Finish.

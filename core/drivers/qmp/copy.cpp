@@ -65,6 +65,18 @@ Task<Error> why_failed(Client& client, bool cancelled) {
       fmt::format("QEMU on the source: {}", reason.empty() ? "the migration failed" : reason));
 }
 
+// The guest stands still, and nothing of it is on the other side yet.
+Task<> switch_over(Client& client, const CopyPlan& plan) {
+  Task<> ending = end_mirrors(client, plan.mirrors);
+  const auto ended = co_await settle(std::move(ending));
+  if (!ended) {
+    co_await client.execute("migrate_cancel");
+    throw Error(ended.error());
+  }
+  Json state = {{"state", "pre-switchover"}};
+  co_await client.execute("migrate-continue", std::move(state));
+}
+
 // Until the migration has ended, one way or the other.
 Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, CopyOutcome& out) {
   Convergence convergence;
@@ -76,6 +88,7 @@ Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, C
       if (status == "completed" || status == "failed" || status == "cancelled") co_return status;
       if (plan.resume && status == "postcopy-paused") co_return status;
       out.postcopy = out.postcopy || status == "postcopy-active";
+      if (status == "pre-switchover") co_await switch_over(client, plan);
     }
     // The guest stops a moment after post-copy was announced.
     const bool stopped = plan.stop_first || plan.resume || out.stopped_at.count() != 0;
@@ -97,6 +110,11 @@ Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
   if (!plan.resume) co_await set_capabilities(client, std::move(capabilities));
   co_await client.execute("migrate-set-parameters", std::move(parameters));
   Cursor cursor = client.cursor();
+  if (!plan.mirrors.disks.empty()) {
+    Task<> mirroring = mirror(client, plan.mirrors);
+    co_await std::move(mirroring);
+    cursor = client.cursor();
+  }
   if (plan.stop_first) co_await client.execute("stop");
   co_await client.execute("migrate", std::move(target));
   Task<std::string> following = follow(client, plan, cursor, out);
@@ -131,7 +149,7 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
       {"compress", false},
       {"postcopy-ram", flags.has(Flag::postcopy) && !hand_over},
       {"zero-copy-send", flags.has(Flag::zerocopy)},
-      {"pause-before-switchover", false}};
+      {"pause-before-switchover", copies_disks(flags)}};
   const Json known = co_await client.execute("query-migrate-capabilities");
   std::set<std::string> names;
   if (known.is_array())
@@ -195,6 +213,11 @@ Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan) {
   if (client.lost())
     throw Error(ErrorId::hypervisor_died,
                 fmt::format("the QEMU of the source ended: {}", done.error().message));
+  if (!plan.mirrors.disks.empty()) {
+    Task<> dropping = drop_mirrors(client);
+    const auto dropped = co_await settle(std::move(dropping));
+    if (!dropped) done.error().note("the copy of the disks goes on: " + dropped.error().message);
+  }
   throw std::move(done).error();
 }
 

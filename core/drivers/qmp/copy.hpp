@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/drivers/qmp/storage.hpp"
 #include "core/flags/flag.hpp"
 #include "core/host/domain.hpp"
 #include "core/qmp/client.hpp"
@@ -19,6 +20,7 @@ struct CopyPlan {
   bool stop_first = false;
   bool hand_over = false;       ///< next to nothing is copied: there is nothing to tune
   bool abort_on_error = false;  ///< cancel when the guest meets a disk error
+  Mirrors mirrors;              ///< disks that are copied, too
   bool resume = false;          ///< a broken post-copy goes on
 };
 

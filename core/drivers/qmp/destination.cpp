@@ -141,12 +141,24 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
     co_return out;
   }
   NewProcess process = arriving(call, offer);
-  Reply reply{offer.migration, process.taken_over, process.whole, !process.started_as.empty()};
+  Reply reply{.migration = offer.migration,
+              .hand_over = process.taken_over,
+              .whole = process.whole,
+              .disk_server = nullptr,
+              .beside = !process.started_as.empty()};
   const Uuid uuid = process.uuid;
   arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
   store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
+  const bool whole_disks = call.flags.has(Flag::non_shared_disk);
+  if (whole_disks) process.made = make_images(process.argv, process.directory, offer.disks);
+  const std::vector<std::string> made = process.made;
   Task<Instance> launching = launch(std::move(process), true);
-  Instance i = co_await std::move(launching);
+  auto launched = co_await settle(std::move(launching));
+  if (!launched) {
+    for (const std::string& image : made) ::unlink(image.c_str());
+    throw std::move(launched).error();
+  }
+  Instance i = *std::move(launched);
   Task<std::string> opening = open_door(i, call, offer, reply);
   auto uri = co_await settle(std::move(opening));
   if (!uri) {
@@ -159,7 +171,7 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
 }
 
 Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, const Offer& offer,
-                                     const Reply& reply) {
+                                     Reply& reply) {
   std::shared_ptr<Client> client = co_await monitor(i);
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   Json capabilities = {{"capabilities", co_await std::move(listing)}};
@@ -167,9 +179,44 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
   Json parameters = parameter_list(call.flags, call.params, false);
   if (!parameters.empty())
     co_await client->execute("migrate-set-parameters", std::move(parameters));
+  if (!offer.disks.empty()) {
+    Task<> opening = open_disks(*client, i, call, offer, reply);
+    co_await std::move(opening);
+  }
   Task<std::string> listening = listen(*client, call, offer, "migrate-incoming");
   std::string uri = co_await std::move(listening);
   co_return uri;
+}
+
+// Between processes of one machine a unix socket, unless told otherwise.
+Task<> QmpHost::open_disks(Client& client, const Instance& i, const PhaseCall& call,
+                           const Offer& offer, Reply& reply) {
+  const bool here = offer.host == host_token();
+  const std::string uri = text_param(call, "disks_uri");
+  const auto* port = call.params.get<std::int32_t>("disks_port");
+  Json server = {{"type", "unix"}, {"path", i.dir + "/nbd"}};
+  std::string seen_as;
+  if (!uri.empty() || port != nullptr || !here) {
+    const MigrateUri parsed = value_or_throw(parse_migrate_uri(uri.empty() ? "tcp:" : uri));
+    const std::string address = text_param(call, "listen_address");
+    const std::uint16_t number =
+        port != nullptr ? static_cast<std::uint16_t>(*port) : parsed.uri.port;
+    server = {{"type", "inet"},
+              {"host", !address.empty() ? address
+                       : here           ? "127.0.0.1"
+                                        : "0.0.0.0"},
+              {"port", number == 0 ? std::string() : fmt::format("{}", number)}};
+    if (parsed.uri.scheme == "unix") server = {{"type", "unix"}, {"path", parsed.uri.path}};
+    const MigrateUri data = value_or_throw(parse_migrate_uri(
+        text_param(call, "migrate_uri").empty() ? "tcp:" : text_param(call, "migrate_uri")));
+    seen_as = !parsed.uri.host.empty() ? parsed.uri.host
+              : !data.uri.host.empty() ? data.uri.host
+              : here                   ? "127.0.0.1"
+                                       : own_name();
+  }
+  Task<Json> exporting = export_disks(client, offer.disks, std::move(server));
+  reply.disk_server = co_await std::move(exporting);
+  if (text_at(reply.disk_server, "type") == "inet") reply.disk_server["host"] = seen_as;
 }
 
 // Where the source shall connect to.
@@ -271,6 +318,11 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   if (copied.postcopy) {
     Task<> coming = all_has_come(*i);
     co_await std::move(coming);
+  }
+  i->made.clear();
+  if (copies_disks(call.flags)) {
+    std::shared_ptr<Client> client = co_await monitor(*i);
+    co_await settle(client->execute("nbd-server-stop"));  // what is left of it harms nobody
   }
   const std::vector<std::string> troubles = co_await take_names(*i);
   for (const std::string& trouble : troubles) notice("the guest runs here, but: " + trouble);

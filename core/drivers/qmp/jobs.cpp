@@ -16,7 +16,10 @@ Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool)
   const Instance i = active(domain);
   std::shared_ptr<Client> client = co_await monitor(i);
   const Json info = co_await client->execute("query-migrate");
-  co_return to_stats(info);
+  JobStats stats = to_stats(info);
+  const Json jobs = co_await client->execute("query-block-jobs");
+  if (add_disk_figures(jobs, stats.fields)) stats.type = JobType::unbounded;
+  co_return stats;
 }
 
 // A QEMU that hangs in the switch-over answers out-of-band commands only.
@@ -34,6 +37,15 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
   }
   const Json info = co_await client->execute("query-migrate");
   const JobStats now = to_stats(info);
+  if (now.type != JobType::unbounded) {
+    const Json jobs = co_await client->execute("query-block-jobs");
+    Params unused;
+    if (add_disk_figures(jobs, unused)) {
+      Task<> dropping = drop_mirrors(*client);
+      co_await std::move(dropping);
+      co_return;
+    }
+  }
   if (now.type != JobType::unbounded)
     throw Error(ErrorId::invalid_state, "no migration of this domain is under way");
   Task<Json> cancelling =

@@ -156,6 +156,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   i.pid_file = process.pid_file;
   i.renames = process.renames;
   i.afterwards = process.afterwards;
+  i.made = process.made;
   const std::string log = store_.log_of(process.uuid);
   const std::size_t log_before = size_of(log);
   try {
@@ -202,6 +203,8 @@ Task<> QmpHost::end(Instance instance) {
   Task<> killing = kill_and_wait(instance.process, env_.clock);
   co_await std::move(killing);
   for (const auto& [temporary, real] : instance.renames) ::unlink(temporary.c_str());
+  if (instance.stage == Stage::incoming)
+    for (const std::string& image : instance.made) ::unlink(image.c_str());
   const std::string pid = fmt::format("{}", instance.process.pid);
   const bool named =
       !instance.pid_file.empty() && trimmed(read_file(instance.pid_file).value_or("")) == pid;

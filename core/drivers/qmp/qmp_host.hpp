@@ -38,6 +38,7 @@ struct NewProcess {
   std::string pid_file;
   std::vector<std::pair<std::string, std::string>> renames;  ///< as of Instance
   std::vector<Afterwards> afterwards;
+  std::vector<std::string> made;  ///< images: removed with it, if it never ran
 };
 
 /// A guest that was let run. A short watch over it follows; its length is part of the promise.
@@ -135,6 +136,7 @@ class QmpHost final : public Host {
     Fd lock;
     std::string migration;
     bool was_running = false;
+    std::vector<DiskToCopy> disks;
     bool resume = false;  ///< a broken post-copy goes on
     bool aside = false;   ///< its VNC port was given up for the other process
   };
@@ -145,11 +147,15 @@ class QmpHost final : public Host {
   Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer,
                            std::string command);
   Task<std::string> open_door(const Instance& instance, const PhaseCall& call, const Offer& offer,
-                              const Reply& reply);
+                              Reply& reply);
+  Task<> open_disks(Client& client, const Instance& instance, const PhaseCall& call,
+                    const Offer& offer, Reply& reply);
   Task<Finished> finish_resume(const PhaseCall& call, const Cookie& cookie, Verdict verdict);
   Task<Finished> finish_offline(const PhaseCall& call, Verdict verdict);
   Task<> release(const DomainRef& domain);
   Task<> check_broken(const Instance& instance);
+  static Mirrors mirrors_for(const PhaseCall& call, const SourceJob& job, const Reply& reply);
+  Task<CopyOutcome> send_guest(Client& client, const CopyPlan& plan, const Instance& instance);
   Task<> all_was_sent(const Instance& instance);
   Task<Prepared> prepare_resume(const PhaseCall& call, const Offer& offer);
   Task<> all_has_come(Instance& instance);

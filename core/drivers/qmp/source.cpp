@@ -73,6 +73,13 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
           .advise("`vmferry upgrade` can still put another QEMU under it.");
     Task<Json> checking = capability_list(*client, call.flags, call.params, false);
     co_await std::move(checking);
+    if (copies_disks(call.flags)) {
+      Task<> dropping = drop_mirrors(*client);
+      co_await std::move(dropping);
+      Task<std::vector<DiskToCopy>> choosing = disks_to_copy(*client, i.xml, call.params);
+      offer.disks = co_await std::move(choosing);
+      job.disks = offer.disks;
+    }
     offer.machine = co_await real_machine(*client);
     offer.version = client->version_text();
     offer.xml_check = check_of(i.xml);
@@ -89,6 +96,28 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
   begun.cookie = pack(offer);
   jobs_.insert_or_assign(call.domain.uuid, std::move(job));
   co_return begun;
+}
+
+Mirrors QmpHost::mirrors_for(const PhaseCall& call, const SourceJob& job, const Reply& reply) {
+  Mirrors out;
+  if (!copies_disks(call.flags) || reply.disk_server.is_null()) return out;
+  out.disks = job.disks;
+  out.server = reply.disk_server;
+  out.increments = call.flags.has(Flag::non_shared_inc);
+  out.synchronous = call.flags.has(Flag::non_shared_synchronous_writes);
+  if (const auto* mib = call.params.get<std::uint64_t>("bandwidth"))
+    out.bytes_per_second = *mib << 20;
+  return out;
+}
+
+Task<CopyOutcome> QmpHost::send_guest(Client& client, const CopyPlan& plan, const Instance& i) {
+  if (jobs_.at(i.uuid).aside) {
+    Task<> stepping = step_aside(i, true);
+    co_await std::move(stepping);
+  }
+  Task<CopyOutcome> copying = copy_guest(client, plan);
+  CopyOutcome out = co_await std::move(copying);
+  co_return out;
 }
 
 Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
@@ -120,6 +149,7 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
                     "lose what it writes meanwhile",
                     client->version_text()));
+  plan.mirrors = mirrors_for(call, found->second, reply);
   plan.resume = found->second.resume;
   plan.stop_first = was_running && !plan.resume && (lossy || !call.flags.has(Flag::live));
   i.held = true;
@@ -127,12 +157,8 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
   if (reply.hand_over) i.stage = Stage::handed_over;
   store_.save(i);
-  if (reply.beside) {
-    found->second.aside = true;
-    Task<> stepping = step_aside(i, true);
-    co_await std::move(stepping);
-  }
-  Task<CopyOutcome> copying = copy_guest(*client, plan);
+  found->second.aside = reply.beside;
+  Task<CopyOutcome> copying = send_guest(*client, plan, i);
   auto copied = co_await settle(std::move(copying));
   if (copied)
     co_return pack(Copied{reply.migration, copied->stats, copied->postcopy,

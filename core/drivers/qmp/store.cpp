@@ -75,6 +75,7 @@ Json to_json(const Instance& i) {
           {"cannot", i.cannot},
           {"here_only", i.here_only},
           {"renames", i.renames},
+          {"made", i.made},
           {"afterwards", to_json(i.afterwards)}};
 }
 
@@ -107,6 +108,7 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.adopted = flag_at(*json, "adopted");
   i.postcopy = flag_at(*json, "postcopy");
   i.cannot = strings(at(*json, "cannot"));
+  i.made = strings(at(*json, "made"));
   i.here_only = strings(at(*json, "here_only"));
   const Json& afterwards = at(*json, "afterwards");
   if (afterwards.is_array())

@@ -58,6 +58,7 @@ struct Instance {
   /// Sockets under a temporary name while another process has the real one; see SideBySide.
   std::vector<std::pair<std::string, std::string>> renames;
   std::vector<Afterwards> afterwards;  ///< for when that one is gone, or has stepped aside
+  std::vector<std::string> made;       ///< images that were made for it: removed if it never ran
   bool postcopy = false;               ///< it is, or was, on two hosts: only completion ends that
   bool adopted = false;                ///< someone else started it
   std::vector<std::string> cannot;     ///< what another process would not have: why it must stay

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +46,27 @@ class World:
         self.run(self.a, "define", "--argv", f"{self.dir}/{name}.argv", "--name", name)
         self.run(self.a, "start", name)
         self.wait_counts(name, 5)
+
+    def xml(self, name, disks, monitor=None):
+        """A domain with these raw images, by libvirt's XML; returns the path of the file."""
+        image = guest.assemble(self.dir)
+        devices = "".join(
+            f"""<disk type='file' device='disk'><driver name='qemu' type='raw'/>
+            <source file='{path}'/><target dev='vd{"abcd"[n]}' bus='virtio'/></disk>"""
+            for n, path in enumerate(disks))
+        own = f"""<qemu:commandline><qemu:arg value='-qmp'/>
+            <qemu:arg value='unix:{monitor},server=on,wait=off'/></qemu:commandline>""" \
+            if monitor else ""
+        self.xmls = getattr(self, "xmls", 0) + 1
+        path = self.dir / f"{name}-{self.xmls}.xml"
+        path.write_text(f"""<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+          <name>{name}</name><uuid>{uuid.uuid5(uuid.NAMESPACE_DNS, name)}</uuid>
+          <memory unit='MiB'>32</memory><vcpu>1</vcpu>
+          <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{image}</kernel></os>
+          <devices>{devices}
+            <serial type='file'><source path='{self.dir}/{name}.serial' append='on'/></serial>
+          </devices>{own}</domain>""")
+        return path
 
     def background(self, host, *args):
         """The same as run(), not waited for; communicate() tells how it ended."""
