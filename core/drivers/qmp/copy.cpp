@@ -282,6 +282,11 @@ JobStats to_stats(const Json& info) {
     if (ram.contains(key)) stats.fields.add(field, number(ram, key));
   if (ram.contains("postcopy-requests"))
     stats.fields.add("memory_postcopy_requests", number(ram, "postcopy-requests"));
+  // What goes over the wire, as libvirt counts it: all of memory, or what of it has to be sent.
+  for (const auto& [from, to] :
+       {std::pair("memory_total", "data_total"), std::pair("memory_processed", "data_processed"),
+        std::pair("memory_remaining", "data_remaining")})
+    stats.fields.add(to, stats.number(from));
   const Json& rate = at(ram, "mbps");
   if (rate.is_number() && rate.get<double>() > 0)
     stats.fields.add("memory_bps", static_cast<std::uint64_t>(rate.get<double>() * 1e6 / 8));

@@ -270,8 +270,9 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     co_return done;
   }
   Finished out;
-  const auto arrival = arrivals_.extract(call.domain.uuid);  // its lock ends with this call
-  std::optional<Instance> i = incoming(call.domain.uuid);
+  std::optional<Instance> i = incoming(call.domain);
+  const auto arrival =  // its lock ends with this call
+      arrivals_.extract(i ? i->uuid : call.domain.uuid);
   if (call.flags.has(Flag::postcopy_resume)) {
     out = co_await finish_resume(call, cookie, verdict);
     co_return out;

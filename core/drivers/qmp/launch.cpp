@@ -84,9 +84,12 @@ std::optional<Instance> QmpHost::instance(const Uuid& uuid) const {
   return found;
 }
 
-std::optional<Instance> QmpHost::incoming(const Uuid& uuid) const {
-  for (Instance& i : store_.instances())
-    if (i.uuid == uuid && i.stage == Stage::incoming) return std::move(i);
+std::optional<Instance> QmpHost::incoming(const DomainRef& domain) const {
+  const bool named = domain.uuid == Uuid{};
+  for (Instance& i : store_.instances()) {
+    const bool meant = named ? i.name == domain.name : i.uuid == domain.uuid;
+    if (meant && i.stage == Stage::incoming) return std::move(i);
+  }
   return std::nullopt;
 }
 

@@ -111,7 +111,8 @@ class QmpHost final : public Host {
   void notice(const std::string& text) const { env_.notice(text); }
   /// The process that is this domain, or nothing. An incoming one only if there is no other.
   std::optional<Instance> instance(const Uuid& uuid) const;
-  std::optional<Instance> incoming(const Uuid& uuid) const;
+  /// By UUID; by name when that is all that the protocol carries (Finish).
+  std::optional<Instance> incoming(const DomainRef& domain) const;
   std::optional<Instance> by_migration(const std::string& migration) const;
   Instance active(const DomainRef& domain) const;  ///< Errors: no_domain, invalid_state
   /// A monitor of it, opened if need be. Errors: busy, connect_failed.
