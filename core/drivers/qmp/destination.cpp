@@ -264,6 +264,22 @@ Task<> QmpHost::keep_definition(const PhaseCall& call, Instance& i) {
   co_return;
 }
 
+// Runs it, or leaves it paused as asked. Errors: `reply_lost` says that it may have run.
+Task<Went> QmpHost::let_in(Instance& i, const PhaseCall& call) {
+  if (call.flags.has(Flag::paused)) {
+    std::shared_ptr<Client> client = co_await monitor(i);
+    Task<> arriving = arrived(*client, env_.clock);
+    co_await std::move(arriving);
+    store_.starting(i.migration, Outlives::machine);
+    co_return Went{};
+  }
+  Task<Went> running = let_run(i);
+  const Went went = co_await std::move(running);
+  Task<> watching = watch(i, went);
+  co_await std::move(watching);
+  co_return went;
+}
+
 Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
   if (call.flags.has(Flag::offline)) {
     Finished done = co_await finish_offline(call, verdict);
@@ -292,21 +308,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   if (!cookie.empty() && copied.migration != i->migration)
     throw Error(ErrorId::protocol, "the source's cookie is of another migration");
   i->postcopy = copied.postcopy;
-  Result<Went> went = Went{};
-  if (call.flags.has(Flag::paused)) {
-    std::shared_ptr<Client> client = co_await monitor(*i);
-    const auto there = co_await settle(arrived(*client, env_.clock));
-    if (there)
-      store_.starting(i->migration, Outlives::machine);
-    else
-      went = std::unexpected(there.error());
-  } else {
-    went = co_await settle(let_run(*i));
-    if (went) {
-      const auto lives = co_await settle(watch(*i, *went));
-      if (!lives) went = std::unexpected(lives.error());
-    }
-  }
+  auto went = co_await settle(let_in(*i, call));
   if (!went) {
     const bool never_ran = !went.error().reply_lost;
     Error failure = std::move(went).error();

@@ -127,6 +127,7 @@ class QmpHost final : public Host {
   Task<Went> let_run(Instance& instance);
   /// Waits out the watch time. Errors: guest_lost.
   Task<> watch(const Instance& instance, Went went);
+  Task<Went> let_in(Instance& instance, const PhaseCall& call);
   /// Gives it the names that it shares with a process which is gone, or has stepped aside: sockets,
   /// VNC port, pid file. Returns what did not work; sentences.
   Task<std::vector<std::string>> take_names(Instance& instance);
