@@ -148,7 +148,17 @@ TEST_CASE("qmp cookies: back and forth; another phase, version, length or form i
   REQUIRE_FALSE(refused);
   CHECK(refused.error().id == ErrorId::unsupported);
   CHECK(unpack_reply(pack(Reply{"m", true}))->hand_over);
-  Copied c{"m", {}, 12, "h"};
+  Copied c{.migration = "m", .stats = {}, .postcopy = true, .stopped_at = 12, .host = "h"};
   c.stats.fields.add("memory_total", std::uint64_t{9});
-  CHECK(unpack_copied(pack(c))->stats.number("memory_total") == 9);
+  const auto copied = unpack_copied(pack(c));
+  REQUIRE(copied);
+  CHECK(copied->stats.number("memory_total") == 9);
+  CHECK(copied->postcopy);
+  CHECK(copied->stopped_at == 12);
+  o.disks = {{.name = "disk0", .file = "/a", .format = "raw", .bytes = 512, .identity = "1:2"}};
+  const auto disks = unpack_offer(pack(o))->disks;
+  REQUIRE(disks.size() == 1);
+  CHECK(disks[0].name == "disk0");
+  CHECK(disks[0].bytes == 512);
+  CHECK(disks[0].identity == "1:2");
 }
