@@ -15,6 +15,8 @@ class Cleaner {
   Task<std::vector<Leftover>> run() {
     for (const Instance& i : host_.store().instances())
       if (i.stage == Stage::incoming) co_await settle_incoming(i);
+    for (const Instance& i : host_.store().instances())
+      if (i.stage != Stage::incoming && i.held && !other_of(i)) co_await settle_source(i);
     for (const std::string& dir : host_.store().unfinished()) co_await settle_unfinished(dir);
     co_return std::move(out_);
   }
@@ -52,6 +54,45 @@ class Cleaner {
     Task<> going = go_on(*other);
     const auto went = co_await settle(std::move(going));
     if (!went) entry.why_not = "it never ran and is gone, but " + went.error().message;
+  }
+
+  // The source of a migration to elsewhere. As long as QEMU has not sent everything, nobody there
+  // can run the guest; once it has, only the other side knows.
+  Task<> settle_source(Instance source) {
+    const std::optional<Fd> held = lock(host_.store(), source.uuid);
+    if (!held) co_return;
+    Leftover& entry = found(
+        fmt::format("the source of an interrupted migration, domain '{}'", escaped(source.name)));
+    if (dry_run_) {
+      entry.why_not = "only looked at";
+      co_return;
+    }
+    Task<> trying = stop_sending(source);
+    const auto stopped = co_await settle(std::move(trying));
+    if (!stopped) entry.why_not = stopped.error().message;
+    entry.removed = stopped.has_value();
+  }
+
+  Task<> stop_sending(Instance source) {
+    std::shared_ptr<Client> client = co_await host_.monitor(source);
+    Task<std::string> asking = migration_status(*client);
+    std::string status = co_await std::move(asking);
+    if (!source.postcopy && (status == "active" || status == "setup"))
+      co_await client->execute("migrate_cancel");
+    for (int tries = 0; tries < 50; ++tries) {
+      Task<std::string> again = migration_status(*client);
+      status = co_await std::move(again);
+      if (status == "failed" || status == "cancelled" || status == "none" || source.postcopy) break;
+      if (status == "completed") break;
+      co_await host_.clock().sleep(Millis(100));
+    }
+    if (status != "failed" && status != "cancelled" && status != "none")
+      throw Error(ErrorId::undecided,
+                  fmt::format("its memory is on the other host, or part of it ({}): look there "
+                              "before anything is resumed or destroyed",
+                              status));
+    Task<> going = go_on(std::move(source));
+    co_await std::move(going);
   }
 
   std::optional<Instance> other_of(const Instance& incoming) const {
