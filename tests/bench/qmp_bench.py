@@ -74,7 +74,9 @@ class Raw:
         listener.bind(path)
         listener.listen(1)
         memory = (f"memory-backend-file,id=pc.ram,size={mib}M,"
-                  f"mem-path=/proc/self/fd/{memory_fd},share=on")
+                  f"mem-path=/proc/self/fd/{memory_fd},share=on" if memory_fd is not None else
+                  f"memory-backend-ram,id=pc.ram,size={mib}M")
+        passed = [listener.fileno()] + ([memory_fd] if memory_fd is not None else [])
         argv = [qemu, "-machine", "pc,accel=tcg,memory-backend=pc.ram", "-object", memory, "-m",
                 f"{mib}M", "-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel,
                 "-chardev", f"file,id=s,path={directory}/raw.serial,append=on", "-serial",
@@ -82,8 +84,7 @@ class Raw:
                 f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon",
                 "chardev=m,mode=control"]
         argv += ["-S", "-incoming", "defer"] if incoming else []
-        self.process = subprocess.Popen(argv, pass_fds=[listener.fileno(), memory_fd],
-                                        stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(argv, pass_fds=passed, stdin=subprocess.DEVNULL)
         self.monitor = Monitor(listener)
         listener.close()
 
@@ -106,11 +107,11 @@ def memory(mib):
 
 def raw_move(args, directory, kernel, mib, hand_over, poll=0.0):
     """One move by hand: (milliseconds from the start of the new process, guest's pause)."""
-    first = memory(mib)
+    first = memory(mib) if hand_over else None
     old = Raw(args.qemu, directory, "old", mib, kernel, first, False)
     time.sleep(0.3)
     began = time.monotonic()
-    new = Raw(args.qemu, directory, "new", mib, kernel, first if hand_over else memory(mib), True)
+    new = Raw(args.qemu, directory, "new", mib, kernel, first, True)
     names = ["events", "return-path"] + (["x-ignore-shared"] if hand_over else [])
     old.monitor.capabilities(names)
     new.monitor.capabilities(names)
@@ -127,6 +128,8 @@ def raw_move(args, directory, kernel, mib, hand_over, poll=0.0):
     old.end(signal=True)
     total = time.monotonic() - began
     new.end(signal=True)
+    if first is not None:
+        os.close(first)
     for name in ("old.qmp", "new.qmp", "mig"):
         if os.path.exists(f"{directory}/{name}"):
             os.unlink(f"{directory}/{name}")
