@@ -69,7 +69,7 @@ def test_ctrl_c_says_that_it_goes_on(pair):
     arrived(pair, guest, result)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_an_abort_is_refused_beforehand(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--timeout", "5", "--timeout-abort")
@@ -81,7 +81,7 @@ def test_an_abort_is_refused_beforehand(pair):
 
 # -- the network ----------------------------------------------------------------------------------
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_link_cut_for_a_while(pair):
     guest = pair.awake(BIG)
     client = pair.start_migrate(guest, "--live")
@@ -107,7 +107,7 @@ def test_destination_powered_off(pair):
 
 # -- answers that get lost ------------------------------------------------------------------------
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_perform_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
@@ -125,7 +125,7 @@ def test_perform_answer_lost_with_the_guest_stopped(pair):
     arrived(pair, guest, pair.migrate(guest, "--live", source=proxy, seconds=150))
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_finish_lost_on_its_way(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -133,7 +133,7 @@ def test_finish_lost_on_its_way(pair):
     arrived(pair, guest, pair.migrate(guest, "--live", destination=proxy, seconds=150))
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_finish_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -141,7 +141,7 @@ def test_finish_answer_lost(pair):
     arrived(pair, guest, pair.migrate(guest, "--live", destination=proxy, seconds=150))
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_finish_lost_for_good(pair):
     """The advice is followed to the letter, and there is one copy."""
     guest = first(pair)
@@ -154,7 +154,7 @@ def test_finish_lost_for_good(pair):
     follow(pair, guest, result)
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_confirm_lost_on_its_way(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
@@ -162,7 +162,7 @@ def test_confirm_lost_on_its_way(pair):
     arrived(pair, guest, pair.migrate(guest, "--live", source=proxy, seconds=150))
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_begin_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
@@ -174,14 +174,14 @@ def test_begin_answer_lost(pair):
 
 # -- refused by Prepare ---------------------------------------------------------------------------
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_prepare_refuses_an_address(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--migrateuri", "tcp://192.0.2.1:49152")
     at_home(pair, guest, result)
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_prepare_meets_a_taken_name(pair):
     guest = first(pair)
     xml = guest.xml().replace(guest.uuid, guest.uuid[:-1] + "9")
@@ -191,7 +191,7 @@ def test_prepare_meets_a_taken_name(pair):
     at_home(pair, guest, result)
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_prepare_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -202,7 +202,7 @@ def test_prepare_answer_lost(pair):
     free(pair, guest)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_newer_stream_version_is_refused(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -217,7 +217,7 @@ def test_newer_stream_version_is_refused(pair):
     at_home(pair, guest, result)
 
 
-@on("mixed")
+@on(by_hand=["mixed"])
 def test_downwards_is_refused(pair):
     guest = pair.awake(PVH)
     assert pair.migrate(guest, "--live").status == 0
@@ -229,7 +229,7 @@ def test_downwards_is_refused(pair):
 
 # -- daemons and clients that end -----------------------------------------------------------------
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_source_daemon_restarted(pair):
     guest = pair.awake(BIG)
     client = pair.start_migrate(guest, "--live")
@@ -238,7 +238,7 @@ def test_source_daemon_restarted(pair):
     at_home(pair, guest, pair.finish(client, 120))
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_perform_fails_after_the_guest_was_stopped(pair):
     guest = pair.awake(BIG)
     client = pair.start_migrate(guest, "--live")
@@ -249,7 +249,7 @@ def test_perform_fails_after_the_guest_was_stopped(pair):
     at_home(pair, guest, pair.finish(client, 120))
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_client_killed(pair):
     """The daemons keep their locks for a client that is gone; what the next one advises helps."""
     guest = first(pair)
@@ -265,7 +265,7 @@ def test_client_killed(pair):
     follow(pair, guest, result)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_client_killed_after_the_guest_went_on(pair):
     """Nobody ended the source's copy. A second try must not wake it."""
     guest = first(pair)

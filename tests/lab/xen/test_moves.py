@@ -16,7 +16,7 @@ def first(pair):
     return pair.awake(guests_of(pair.kind)[0])
 
 
-@on("4.17", "4.20", "mixed")
+@on("4.17", by_hand=["4.20", "mixed"])
 def test_live_with_disk_and_network(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--live"))
@@ -25,14 +25,14 @@ def test_live_with_disk_and_network(pair):
     assert " 0% packet loss" in answer, answer
 
 
-@on("mixed")
+@on(by_hand=["mixed"])
 def test_pvh_upwards(pair):
     guest = pair.awake(PVH)
     done(pair.migrate(guest, "--live"))
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_there_over_ssh_with_another_name_and_back(pair):
     guest = first(pair)
     there = pair.destination
@@ -45,7 +45,7 @@ def test_there_over_ssh_with_another_name_and_back(pair):
     pair.one_copy(guest, pair.source, name="moved")
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_kept_there_and_removed_here(pair):
     guest = first(pair)
     pair.connect(pair.source).defineXML(guest.xml())
@@ -60,7 +60,7 @@ def test_kept_there_and_removed_here(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_defined_guest_moves_whole_by_default(pair):
     guest = first(pair)
     pair.connect(pair.source).defineXML(guest.xml())
@@ -70,28 +70,28 @@ def test_defined_guest_moves_whole_by_default(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_driven_by_the_source(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--live", "--p2p"))
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_tunnelled(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--live", "--p2p", "--tunnelled"))
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_not_live_to_an_address(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--no-live", "--migrateuri", pair.destination.inner))
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_timeout_is_told_and_the_copy_goes_on(pair):
     guest = pair.awake(BIG)
     result = done(pair.migrate(guest, "--live", "--timeout", "2"))
@@ -100,7 +100,7 @@ def test_timeout_is_told_and_the_copy_goes_on(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_progress_without_statistics(pair):
     guest = first(pair)
     result = done(pair.migrate(guest, "--live", "--events"))

@@ -43,7 +43,7 @@ def ask(pair, guest, flags, params=()):
         daemon.close()
 
 
-@on("4.17", "4.20")
+@on(by_hand=["4.17", "4.20"])
 def test_every_flag_and_parameter_against_the_daemon(pair):
     guest = first(pair)
     release = pair.source.libvirt_version()
@@ -73,7 +73,7 @@ def test_every_flag_and_parameter_against_the_daemon(pair):
     pair.one_copy(guest, pair.source)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_the_option_is_named(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--compressed", "--bandwidth", "5")
@@ -88,7 +88,7 @@ def test_the_option_is_named(pair):
     pair.one_copy(guest, pair.source)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_uris_are_explained(pair):
     guest = first(pair)
     uri = pair.source.uri()
