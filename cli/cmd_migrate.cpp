@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/migrate_options.hpp"
@@ -7,6 +8,7 @@
 #include "cli/output.hpp"
 #include "cli/unless_stopped.hpp"
 #include "core/async/race.hpp"
+#include "core/explain/diagnose.hpp"
 #include "core/migrate/render.hpp"
 #include "core/migrate/survey.hpp"
 
@@ -61,6 +63,11 @@ Task<Exit> run(Context& context, MigrateOptions options) {
   Report report =
       co_await migrate(engine, survey.resolution.plan, survey.source, survey.destination);
   view.done();
+  // Who skipped the rules is not told that they had missed something.
+  if (report.error && options.chosen(Opt::trust_host))
+    std::ranges::replace(report.error->notes, std::string(kUnforeseen),
+                         std::string("--trust-host: what the rules say of it was not looked at; "
+                                     "`vmferry plan` without it does"));
   print_report(context, survey, report, options);
   co_await both(say_goodbye(survey.source), say_goodbye(survey.destination));
   if (report.error && !options.events && !context.json()) throw *report.error;

@@ -91,10 +91,7 @@ Error diagnose(Error error) {
   name_flags(error);
   const std::optional<ErrorId> found = recognise(error.wire, error.message);
   if (!found) {
-    if (unforeseen(error))
-      note_once(error,
-                "the rules of this program had not predicted that refusal: the host is newer than "
-                "they are, or they are wrong");
+    if (unforeseen(error)) note_once(error, std::string(kUnforeseen));
     return error;
   }
   if (error.id == *found) return error;

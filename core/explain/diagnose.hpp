@@ -22,6 +22,11 @@ std::span<const Signature> signatures();
 /// The first signature that fits.
 std::optional<ErrorId> recognise(WireCode wire, std::string_view message);
 
+/// The note on a refusal that the rules had let pass.
+inline constexpr std::string_view kUnforeseen =
+    "the rules of this program had not predicted that refusal: the host is newer than they are, or "
+    "they are wrong";
+
 /// The error with the id and remedy of what it was recognised as. An id that tells an outcome
 /// (cancelled, leftover, undecided, lost) stays; what was recognised becomes a note. Doing it twice
 /// changes nothing.

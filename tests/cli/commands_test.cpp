@@ -186,6 +186,16 @@ TEST_CASE("commands: plan and help contact nobody more than they must") {
   CHECK(json["options"].size() > 5);
 }
 
+TEST_CASE("commands: --trust-host leaves the refusal to the host, and says so") {
+  Session vmferry;
+  vmferry({"-c", "test:///default?rules=vz-2015", "migrate", "web1", "test:///other?rules=vz-2015",
+           "--unsafe", "--trust-host"},
+          Exit::failed);
+  CHECK(vmferry.complained.contains("--unsafe is refused: its disks are always cache=none"));
+  CHECK(vmferry.complained.contains("--trust-host: what the rules say of it was not looked at"));
+  CHECK_FALSE(vmferry.complained.contains("had not predicted"));
+}
+
 TEST_CASE("commands: plan lists every objection, those of the command line and of the driver") {
   Session vmferry;
   const std::vector<std::string> wrong = {"web1",   "test:///other", "--tunnelled",
