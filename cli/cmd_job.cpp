@@ -60,8 +60,9 @@ constexpr Option kAbortOptions[] = {option<&Abort::postcopy>(
 Task<Exit> domjobabort(Context& context, Abort options) {
   const std::unique_ptr<Host> host = co_await connect(context);
   const DomainRef domain = co_await host->find(options.domain);
-  const HostIdentity identity = co_await host->brief_identity();
-  const std::string_view reason = rules_of(identity.driver, "").departs.no_abort;
+  const HostNeeds nothing_more;
+  const HostBrief brief = co_await host->brief(nothing_more);
+  const std::string_view reason = rules_of(brief.identity.driver, "").departs.no_abort;
   if (!reason.empty())
     throw Error(ErrorId::unsupported, fmt::format("nothing was asked of the host: {}", reason));
   co_await host->abort_job(domain, options.postcopy);
