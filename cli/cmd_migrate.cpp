@@ -65,9 +65,7 @@ Task<Exit> run(Context& context, MigrateOptions options) {
   view.done();
   // Who skipped the rules is not told that they had missed something.
   if (report.error && options.chosen(Opt::trust_host))
-    std::ranges::replace(report.error->notes, std::string(kUnforeseen),
-                         std::string("--trust-host: what the rules say of it was not looked at; "
-                                     "`vmferry plan` without it does"));
+    std::ranges::replace(report.error->notes, std::string(kUnforeseen), std::string(kRulesSkipped));
   print_report(context, survey, report, options);
   co_await both(say_goodbye(survey.source), say_goodbye(survey.destination));
   if (report.error && !options.events && !context.json()) throw *report.error;

@@ -91,7 +91,8 @@ Error diagnose(Error error) {
   name_flags(error);
   const std::optional<ErrorId> found = recognise(error.wire, error.message);
   if (!found) {
-    if (unforeseen(error)) note_once(error, std::string(kUnforeseen));
+    const bool skipped = std::ranges::find(error.notes, kRulesSkipped) != error.notes.end();
+    if (unforeseen(error) && !skipped) note_once(error, std::string(kUnforeseen));
     return error;
   }
   if (error.id == *found) return error;

@@ -26,6 +26,9 @@ std::optional<ErrorId> recognise(WireCode wire, std::string_view message);
 inline constexpr std::string_view kUnforeseen =
     "the rules of this program had not predicted that refusal: the host is newer than they are, or "
     "they are wrong";
+/// What stands in its place where the user had the rules skipped.
+inline constexpr std::string_view kRulesSkipped =
+    "--trust-host: what the rules say of it was not looked at; `vmferry plan` without it does";
 
 /// The error with the id and remedy of what it was recognised as. An id that tells an outcome
 /// (cancelled, leftover, undecided, lost) stays; what was recognised becomes a note. Doing it twice
