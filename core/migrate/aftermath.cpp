@@ -267,7 +267,10 @@ Task<Sighting> wait_for_destination(Run& run) {
   for (;;) {
     Sighting seen = co_await run.look(run.destination);
     const bool decided = seen.known() && !still_incoming(seen);
-    if (decided || run.engine.clock.now() >= give_up) co_return seen;
+    // In post-copy it waits for its memory for as long as that comes; the user may lose patience.
+    const bool fed = seen.status.runs() && seen.status.reason == kRunningPostcopy;
+    const bool patient = fed && run.engine.stop.times() < 2;
+    if ((decided && !fed) || (!patient && run.engine.clock.now() >= give_up)) co_return seen;
     co_await pause_a_moment(run);
   }
 }
@@ -275,9 +278,8 @@ Task<Sighting> wait_for_destination(Run& run) {
 bool arrived(const Run& run, const Sighting& seen) {
   if (in_postcopy(seen)) return false;
   if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
-  // It runs there without all of its memory: the source is still needed.
-  if (seen.seen == Seen::running && seen.status.reason == kRunningPostcopyFailed) return false;
-  if (seen.seen == Seen::running) return true;
+  const std::int32_t why = seen.status.reason;  // in post-copy the source still has its memory
+  if (seen.seen == Seen::running) return why != kRunningPostcopy && why != kRunningPostcopyFailed;
   return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
 }
 
@@ -474,9 +476,10 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
 Task<> after_failed_confirm(Run& run, Error failure) {
   run.note(fmt::format("confirm: {}", failure.message));
   const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  Sighting here;
   for (;;) {
     const Sighting there = co_await run.glance(run.destination);
-    const Sighting here = co_await run.look(run.source);
+    here = co_await run.look(run.source);
     const bool needed = here.seen == Seen::paused && (here.status.reason == kPausedPostcopy ||
                                                       here.status.reason == kPausedPostcopyFailed);
     const bool removable = here.seen == Seen::paused && there.active() && !needed;
@@ -496,7 +499,8 @@ Task<> after_failed_confirm(Run& run, Error failure) {
     if (run.engine.clock.now() >= give_up) break;
     co_await pause_a_moment(run);
   }
-  if (!run.plan.flags.has(Flag::undefine_source) || run.source.host->lost()) co_return;
+  const bool over = here.known() && !here.active() && !run.source.host->lost();
+  if (!run.plan.flags.has(Flag::undefine_source) || !over) co_return;
   Task<> asked = run.source.host->undefine(run.plan.domain, 0);
   const auto undefined = co_await settle(std::move(asked));
   (void)undefined;  // it may be gone already; verify() looks

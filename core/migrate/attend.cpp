@@ -134,10 +134,12 @@ class Attendant {
 
   Task<> suspend(const std::string& why) {
     if (cannot_stop(why)) co_return;
+    // Known to be ours before it can happen: its answer may be lost.
+    run_.suspended_by_us = true;
     Task<> asked = source().suspend(run_.plan.domain);
     const auto done = co_await settle(std::move(asked));
+    if (!done && !done.error().reply_lost) run_.suspended_by_us = false;
     if (done) {
-      run_.suspended_by_us = true;
       run_.notice(why + ": the guest was suspended, so that the copy can end");
     } else {
       run_.notice(

@@ -33,29 +33,64 @@ Task<bool> listening_to(Run& run, Copy& copy) {
   co_return run.source.events != nullptr;
 }
 
-// After a lost answer the daemon goes on by itself: wait for its job to end, however long it takes;
-// the user may stop it.
-Task<> wait_for_the_job(Run& run) {
-  bool abort_asked = false;
-  for (;;) {
-    const auto connected = co_await settle(run.reconnect(run.source));
-    if (!connected) co_return;
-    Task<JobStats> asked = run.source.host->job_stats(run.plan.domain, false);
-    const auto stats = co_await settle(std::move(asked));
-    if (!stats && !run.source.host->lost()) co_return;  // no such domain any more, or no job
-    if (stats && stats->type == JobType::none) co_return;
-    if (stats) run.engine.observer.progress(*stats);
-    if (run.engine.stop.requested() && !abort_asked) {
-      Task<> abort = run.source.host->abort_job(run.plan.domain, false);
-      const auto aborted = co_await settle(std::move(abort));
-      abort_asked = aborted.has_value();
-      run.abort_why = run.engine.stop.why();
+// After a lost answer the daemon goes on by itself: wait for its job to end, however long it takes.
+// The user may stop it, and his time limit holds on.
+class Vigil {
+ public:
+  Vigil(Run& run, Micros began) : run_(run), began_(began) {}
+
+  Task<> until_over() {
+    for (;;) {
+      const auto connected = co_await settle(run_.reconnect(run_.source));
+      if (!connected) co_return;
+      Task<JobStats> asked = host().job_stats(run_.plan.domain, false);
+      const auto stats = co_await settle(std::move(asked));
+      if (!stats && !host().lost()) co_return;  // no such domain any more, or no job
+      if (stats && stats->type == JobType::none) co_return;
+      if (stats) run_.engine.observer.progress(*stats);
+      co_await act();
+      co_await run_.engine.clock.sleep(run_.engine.options.poll);
     }
-    co_await run.engine.clock.sleep(run.engine.options.poll);
   }
-}
+
+ private:
+  Host& host() { return *run_.source.host; }
+
+  Task<> act() {
+    const auto& timeout = run_.plan.timeout;
+    const bool late = timeout && run_.engine.clock.now() - began_ >= timeout->after;
+    if (run_.engine.stop.requested())
+      co_await abort_for(run_.engine.stop.why());
+    else if (late && timeout->action == TimeoutAction::abort)
+      co_await abort_for("the timeout has passed");
+    else if (late && !timed_out_)
+      co_await time_out(timeout->action);
+  }
+
+  Task<> abort_for(std::string why) {
+    if (abort_asked_) co_return;
+    Task<> abort = host().abort_job(run_.plan.domain, false);
+    const auto aborted = co_await settle(std::move(abort));
+    abort_asked_ = aborted.has_value();
+    if (aborted) run_.abort_why = std::move(why);
+  }
+
+  Task<> time_out(TimeoutAction action) {
+    run_.suspended_by_us = run_.suspended_by_us || action == TimeoutAction::suspend;
+    Task<> asked = action == TimeoutAction::suspend ? host().suspend(run_.plan.domain)
+                                                    : host().start_postcopy(run_.plan.domain);
+    const auto done = co_await settle(std::move(asked));
+    timed_out_ = done.has_value();
+  }
+
+  Run& run_;
+  const Micros began_;
+  bool abort_asked_ = false, timed_out_ = false;
+};
 
 Error explain(Run& run, Error failure) {
+  // "No such domain" of a phase is no "no such domain" of the user's: the guest is at the source.
+  if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
   if (run.abort_why.empty()) return failure;
   Error told(ErrorId::cancelled, fmt::format("{} ({})", run.abort_why, failure.message));
   return told.at(Side::source).in("perform");
@@ -81,11 +116,11 @@ void judge(Run& run, Error failure) {
   } else if (there.seen == Seen::running) {
     run.report.where = Whereabouts::destination;
     run.note(failure.message);
-    if (here.active())
-      run.report.error = Error(ErrorId::leftover,
-                               "the guest moved, but a paused copy is left on "
-                               "the source")
-                             .at(Side::source);
+    if (!here.known() || here.active())
+      run.report.error =
+          Error(ErrorId::leftover,
+                fmt::format("the guest moved, but the source's copy is {}", describe(here)))
+              .at(Side::source);
   } else if (run.moves_stopped() && here.seen == Seen::inactive) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
@@ -129,6 +164,7 @@ Task<> run_by_source(Run& run) {
     run.was_running = before->runs();
   }
   run.enter(Phase::perform);
+  const Micros began = run.engine.clock.now();
   run.touched = true;
   Result<Cookie> performed;
   co_await both(drive(run, copy, performed), watch(run, copy));
@@ -140,7 +176,8 @@ Task<> run_by_source(Run& run) {
   Error failure = std::move(performed.error()).at(Side::source).in("perform");
   if (failure.reply_lost) {
     run.notice("the connection to the source broke; its daemon goes on by itself, asking it again");
-    co_await wait_for_the_job(run);
+    Vigil vigil(run, began);
+    co_await vigil.until_over();
   }
   co_await see_both(run);
   std::optional<Error> stuck = co_await prove_source_runs(run, failure);

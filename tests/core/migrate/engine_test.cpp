@@ -387,6 +387,57 @@ TEST_CASE("engine: Perform's answer and the source lost for good are not called 
   CHECK(trip.world.cancelled_with->empty());
 }
 
+// Which call, counted from 0, is that one in an undisturbed run.
+static int call_number(FlagSet flags, DomainStatus initial, std::string_view call) {
+  Trip plain;
+  go(plain, {}, flags, initial);
+  for (std::size_t n = 0; n < plain.world.log.size(); ++n)
+    if (plain.world.log[n].ends_with(call)) return static_cast<int>(n);
+  FAIL("no such call");
+  return -1;
+}
+
+TEST_CASE("engine: offline, a definition that was only prepared is no arrival") {
+  constexpr FlagSet flags{Flag::offline, Flag::persist_dest, Flag::undefine_source};
+  constexpr DomainStatus off{DomainState::shutoff, 1};
+  Trip trip;
+  trip.world.faults[call_number(flags, off, "D finish")] = Fault::lose_request;
+  go(trip, {}, flags, off);
+  INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+  CHECK(trip.world.source.guest.has_value());
+  CHECK(trip.report.exit() == Exit::unknown);
+}
+
+TEST_CASE("engine: in post-copy the source is not ended while the destination needs its memory") {
+  constexpr FlagSet flags{Flag::live, Flag::postcopy};
+  Trip trip;
+  trip.world.arrives_as = DomainStatus{DomainState::running, kRunningPostcopyFailed};
+  trip.world.faults[call_number(flags, kRunning, "D finish")] = Fault::lose_reply;
+  go(trip, {}, flags);
+  INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+  CHECK(trip.world.source.guest.has_value());
+  CHECK(trip.report.exit() == Exit::unknown);
+}
+
+TEST_CASE("engine: peer-to-peer, a phase's \"no such domain\" is not the user's") {
+  Trip trip;
+  trip.world.perform_refusal = ErrorId::no_domain;
+  travel(trip, {.kind = Kind::peer_to_peer});
+  CHECK(trip.report.where == Whereabouts::source);
+  CHECK(trip.report.exit() == Exit::failed);
+}
+
+TEST_CASE("engine: peer-to-peer, a source that cannot be asked is no success") {
+  Trip trip;
+  trip.world.faults[1] = Fault::lose_request;  // after the first look at its state
+  trip.world.source_unreachable_after_loss = true;
+  trip.world.destination.guest = DomainStatus{DomainState::running, kRunningMigrated};
+  travel(trip, {.kind = Kind::peer_to_peer});
+  INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+  CHECK(trip.report.where == Whereabouts::destination);
+  CHECK(trip.report.exit() == Exit::partly);
+}
+
 TEST_CASE("engine: offline, the definition moves and nothing is copied") {
   Trip trip;
   go(trip, {}, {Flag::offline, Flag::persist_dest}, {DomainState::shutoff, 1});

@@ -142,6 +142,7 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
   if (world_.libxl && world_.faults.contains(world_.calls) &&
       world_.faults[world_.calls] == Fault::refuse)
     machine().job = false;
+  if (world_.perform_refusal) throw Error(*world_.perform_refusal, "perform refused");
   const Fault fault = before("perform");
   if (cookie.empty() && call.protocol >= Protocol::v3 && !world_.by_source)
     throw Error(ErrorId::protocol, "no cookie");
@@ -209,6 +210,7 @@ Task<Finished> FakeHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
     m.guest = DomainStatus{DomainState::shutoff, 1};
     m.persistent = true;
   }
+  if (world_.arrives_as) m.guest = world_.arrives_as;
   m.executed = !offline && !paused;
   after(fault, "finish");
   co_return Finished{call.domain, kCookie};

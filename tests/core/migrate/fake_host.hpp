@@ -47,6 +47,8 @@ struct FakeWorld {
   /// Perform does not answer until its other end is gone.
   bool hangs = false;
   std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
+  std::optional<ErrorId> perform_refusal;
+  std::optional<DomainStatus> arrives_as;  ///< what Finish makes of the guest
   std::vector<std::string> log;
 
   bool two_running() const { return runs(source) && runs(destination); }
