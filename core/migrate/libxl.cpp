@@ -107,8 +107,9 @@ Task<bool> finish_once_more(Run& run) {
 }  // namespace
 
 // A cancelled Confirm of libvirt 9 would try to wake a guest that runs, fail, and call it paused
-// from then on, which no resume mends. A Perform that cannot begin gives the lock back and nothing
-// else: it looks at the URI first, and one without a port is no place to connect to.
+// from then on, which no resume mends. A Perform that cannot begin touches nothing, since a URI
+// without a port is no place to connect to, and may end the job as a failed one does. libvirt 9.0
+// was seen to keep it all the same; only its restart helps then, and that is said.
 Task<> give_back_lock(Run& run) {
   PhaseCall call = run.source_call();
   call.params.set("migrate_uri", "tcp://localhost:0");
@@ -117,6 +118,12 @@ Task<> give_back_lock(Run& run) {
   const auto refused = co_await settle(std::move(asked));
   if (!refused && refused.error().id == ErrorId::connect_lost)
     run.note(fmt::format("the source keeps its lock: {}", refused.error().message));
+  Task<JobStats> looked = run.source.host->job_stats(run.plan.domain, false);
+  const auto job = co_await settle(std::move(looked));
+  if (job && job->type != JobType::none)
+    run.note(
+        "the source's libvirt daemon keeps the guest's lock until it is restarted: the guest runs "
+        "on, but nothing can change or move it before");
 }
 
 Task<bool> awaits_finish(Run& run) {
