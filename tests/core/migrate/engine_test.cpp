@@ -405,7 +405,7 @@ TEST_CASE("engine: offline, a definition that was only prepared is no arrival") 
   go(trip, {}, flags, off);
   INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
   CHECK(trip.world.source.guest.has_value());
-  CHECK(trip.report.exit() == Exit::unknown);
+  CHECK(trip.report.exit() == Exit::failed);
 }
 
 TEST_CASE("engine: in post-copy the source is not ended while the destination needs its memory") {
