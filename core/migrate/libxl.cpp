@@ -2,15 +2,13 @@
 // about it (Departures in core/flags/rules.hpp; src/libxl/libxl_migration.c of 9.0 and 11.3):
 //
 //  * What Begin locked, only Confirm or a failed Perform unlocks: not a client's death, nor a
-//  failed
-//    Prepare.
+//    failed Prepare.
 //  * A guest that Perform stopped is still called "running". Xen runs it again only if a cancelled
 //    Confirm of libvirt 9 or `xl resume` of Xen 4.20 says so; virDomainResume does not. So nothing
 //    is begun with a guest that stands still: it may run elsewhere, and a cancelled Confirm would
 //    make a second copy of it.
 //  * The incoming guest outlives the client's connections. Once it is listed as paused there, it
-//  has
-//    arrived whole, the source's copy stands still for good, and any client may call Finish.
+//    has arrived whole, the source's copy stands still for good, and any client may call Finish.
 #include <fmt/format.h>
 
 #include "core/async/race.hpp"
@@ -120,10 +118,12 @@ Task<> give_back_lock(Run& run) {
     run.note(fmt::format("the source keeps its lock: {}", refused.error().message));
   Task<JobStats> looked = run.source.host->job_stats(run.plan.domain, false);
   const auto job = co_await settle(std::move(looked));
-  if (job && job->type != JobType::none)
-    run.note(
-        "the source's libvirt daemon keeps the guest's lock until it is restarted: the guest runs "
-        "on, but nothing can change or move it before");
+  if (!job || job->type == JobType::none) co_return;
+  const bool well = co_await executes(run);
+  run.note(
+      fmt::format("the source's libvirt daemon keeps the guest's lock until it is restarted: the "
+                  "guest {}, but nothing can change or move it before",
+                  well ? "runs on" : "stands still"));
 }
 
 Task<bool> awaits_finish(Run& run) {
@@ -137,12 +137,15 @@ Task<bool> awaits_finish(Run& run) {
 Task<std::optional<Error>> stands_still_already(Run& run) {
   if (!run.plan.departs.hides_standstill) co_return std::nullopt;
   const auto status = co_await settle(run.source.host->status(run.plan.domain));
-  if (!status || !status->runs()) co_return std::nullopt;
+  // A daemon of libvirt 9 that was restarted since then calls it "pmsuspended".
+  const bool doubtful = status && (status->runs() || status->state == DomainState::pmsuspended);
+  if (!doubtful) co_return std::nullopt;
   const bool well = co_await executes(run);
   if (well) co_return std::nullopt;
   Error told(ErrorId::undecided,
-             "the source says that the guest runs, but it stands still: an earlier migration "
-             "stopped it and was not brought to its end");
+             fmt::format("the source says that the guest is {}, but it stands still: an earlier "
+                         "migration stopped it and was not brought to its end",
+                         state_text(status->state)));
   told.remedy = libxl_remedy(run);
   run.report.where = Whereabouts::undecided;
   co_return std::move(told).at(Side::source).in("begin");
@@ -203,8 +206,9 @@ std::string libxl_remedy(const Run& run) {
       "Restart the libvirt daemons of both hosts, which may hold locks (guests go on). Look on the "
       "destination: `vmferry -c '{1}' domstate {0}`. If it is paused there, let it go on: `vmferry "
       "-c '{1}' resume {0}`. Once it runs there, remove the copy on the source, which stands "
-      "still: "
-      "`vmferry -c '{2}' destroy {0}`. If it is not there, find out whether it ever ran there "
+      ""
+      "still: `vmferry -c '{2}' destroy {0}`. If it is not there, find out whether it ever ran "
+      "there "
       "before you do anything to the source's copy.",
       name, run.destination.uri, run.source.uri);
 }

@@ -184,6 +184,15 @@ TEST_CASE("engine: libxl, a guest that stands still is not begun with") {
   for (const std::string& call : trip.world.log) CHECK_FALSE(call.ends_with("begin"));
 }
 
+TEST_CASE("engine: libxl, a restarted daemon calls a guest that stands still pmsuspended") {
+  Trip trip;
+  trip.world.libxl = true;
+  trip.world.source.stands = true;
+  go(trip, {}, {Flag::live}, {DomainState::pmsuspended, 0});
+  CHECK(trip.report.exit() == Exit::unknown);
+  for (const std::string& call : trip.world.log) CHECK_FALSE(call.ends_with("begin"));
+}
+
 TEST_CASE("engine: a guest paused by its owner arrives paused") {
   Trip trip;
   go(trip, {}, {Flag::live}, {DomainState::paused, kPausedUser});
