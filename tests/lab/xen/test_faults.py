@@ -37,7 +37,7 @@ def arrived(pair, guest, result, status=0):
 
 def typed(pair, text):
     """Run the vmferry commands that a message advises, in its order."""
-    commands = re.findall(r"`(vmferry [^`]*)`", text)
+    commands = re.findall(r"`(vmferry -c [^`]*)`", text)
     assert commands, text
     return [shlex.split(command)[1:] for command in commands]
 
@@ -71,7 +71,7 @@ def test_ctrl_c_says_that_it_goes_on(pair):
     arrived(pair, guest, result)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_an_abort_is_refused_beforehand(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--timeout", "5", "--timeout-abort")
@@ -127,7 +127,7 @@ def test_perform_answer_lost_with_the_guest_stopped(pair):
     arrived(pair, guest, pair.migrate(guest, "--live", source=proxy, seconds=150))
 
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_finish_lost_on_its_way(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -156,7 +156,7 @@ def test_finish_lost_for_good(pair):
     follow(pair, guest, result)
 
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_confirm_lost_on_its_way(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
@@ -176,14 +176,14 @@ def test_begin_answer_lost(pair):
 
 # -- refused by Prepare ---------------------------------------------------------------------------
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_prepare_refuses_an_address(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--migrateuri", "tcp://192.0.2.1:49152")
     at_home(pair, guest, result)
 
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_prepare_meets_a_taken_name(pair):
     guest = first(pair)
     xml = guest.xml().replace(guest.uuid, guest.uuid[:-1] + "9")

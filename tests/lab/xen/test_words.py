@@ -73,7 +73,7 @@ def test_every_flag_and_parameter_against_the_daemon(pair):
     pair.one_copy(guest, pair.source)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_the_option_is_named(pair):
     guest = first(pair)
     result = pair.migrate(guest, "--live", "--compressed", "--bandwidth", "5")
@@ -88,7 +88,7 @@ def test_the_option_is_named(pair):
     pair.one_copy(guest, pair.source)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_uris_are_explained(pair):
     guest = first(pair)
     uri = pair.source.uri()
