@@ -101,7 +101,7 @@ struct DomainEvent {
 // virDomainEventType, and the details that migration uses.
 inline constexpr std::int32_t kEventDefined = 0, kEventUndefined = 1, kEventStarted = 2,
                               kEventSuspended = 3, kEventResumed = 4, kEventStopped = 5;
-inline constexpr std::int32_t kSuspendedMigrated = 1, kSuspendedPostcopy = 7,
+inline constexpr std::int32_t kSuspendedPaused = 0, kSuspendedMigrated = 1, kSuspendedPostcopy = 7,
                               kSuspendedPostcopyFailed = 8;
 inline constexpr std::int32_t kStartedMigrated = 1, kResumedMigrated = 1, kResumedPostcopy = 3,
                               kStoppedMigrated = 3, kStoppedFailed = 5;

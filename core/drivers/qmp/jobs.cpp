@@ -120,9 +120,6 @@ struct QmpHost::Watching final : Subscription {
     } else if (event.name == "MIGRATION" && text_at(event.data, "status") == "postcopy-active") {
       out.event = kEventSuspended;
       out.detail = kSuspendedPostcopy;
-    } else if (event.name == "STOP") {
-      out.event = kEventSuspended;
-      out.detail = kSuspendedMigrated;
     } else if (event.name == "RESUME") {
       out.event = kEventResumed;
       out.detail = kResumedMigrated;
@@ -132,12 +129,28 @@ struct QmpHost::Watching final : Subscription {
     state.on(out);
   }
 
+  // QEMU's event does not say whether it is the switch-over, or the guest was paused by somebody:
+  // before the copy (a guest that loses writes otherwise), or so that it can end.
+  static Task<> tell_stop(State& state) {
+    const auto status = co_await settle(state.client->execute("query-status"));
+    if (!status || state.over) co_return;
+    DomainEvent out;
+    out.domain = state.domain;
+    out.event = kEventSuspended;
+    out.detail = text_at(*status, "status") == "paused" ? kSuspendedPaused : kSuspendedMigrated;
+    state.on(out);
+  }
+
   // Ends with the subscription's next event, or with the monitor: it only touches its own state.
   static Task<> loop(std::shared_ptr<State> state) {
     Cursor cursor = state->client->cursor();
     while (!state->over) {
       const Event event = co_await state->client->next_event(cursor);
-      if (!state->over) tell(*state, event);
+      if (state->over) co_return;
+      if (event.name == "STOP")
+        co_await tell_stop(*state);
+      else
+        tell(*state, event);
     }
   }
 

@@ -25,8 +25,8 @@ def test_a_broken_post_copy_is_mended(w):
     w.run(w.a, "domjobabort", "post2", "--postcopy")
     text, _ = moving.communicate(timeout=30)
     assert moving.returncode == 7 and "--postcopy-resume" in text, text
-    assert w.state_of(w.a, "post2") == "paused (post-copy failed)"
-    assert w.state_of(w.b, "post2") == "running (post-copy failed)"
+    w.wait_state(w.a, "post2", "paused (post-copy failed)")
+    w.wait_state(w.b, "post2", "running (post-copy failed)")
     w.run(w.a, "resume", "post2", status=1)  # never two
     w.run(w.a, "migrate", "post2", w.b, "--postcopy", "--postcopy-resume")
     w.wait_counts("post2", 10)
