@@ -88,7 +88,7 @@ class Cleaner {
     }
     if (status != "failed" && status != "cancelled" && status != "none")
       throw Error(ErrorId::undecided,
-                  fmt::format("its memory is on the other host, or part of it ({}): look there "
+                  fmt::format("another QEMU was sent its memory, or part of it ({}): look there "
                               "before anything is resumed or destroyed",
                               status));
     Task<> going = go_on(std::move(source));

@@ -215,20 +215,29 @@ Task<> QmpHost::end(Instance instance) {
   store_.remove(instance);
 }
 
+// What went wrong, or nothing. A command for people fails with words, which are its answer.
+static Task<std::string> trouble_of(Client& client, const Afterwards& one) {
+  const std::string what = one.command + " " + one.arguments.dump();
+  const auto answer = co_await settle(client.execute(one.command, one.arguments));
+  if (!answer) co_return fmt::format("{}: {}", what, answer.error().message);
+  const bool words = answer->is_string() && !trimmed(answer->get<std::string>()).empty();
+  if (!words || what.contains("gdbserver")) co_return "";
+  co_return fmt::format("{}: {}", what, escaped_lines(answer->get<std::string>()));
+}
+
+// A port may be taken for a moment after the process that listened there has gone.
 Task<std::vector<std::string>> QmpHost::run_afterwards(const Instance& i) {
+  static constexpr int attempts = 10;
   std::vector<std::string> troubles;
   if (i.afterwards.empty()) co_return troubles;
   std::shared_ptr<Client> client = co_await monitor(i);
   for (const Afterwards& one : i.afterwards) {
-    const std::string what = one.command + " " + one.arguments.dump();
-    const auto answer = co_await settle(client->execute(one.command, one.arguments));
-    // A command for people fails with words, which are its answer.
-    const bool words =
-        answer && answer->is_string() && !trimmed(answer->get<std::string>()).empty();
-    if (!answer || (words && what.find("gdbserver") == std::string::npos))
-      troubles.push_back(
-          fmt::format("{}: {}", what,
-                      answer ? escaped_lines(answer->get<std::string>()) : answer.error().message));
+    std::string trouble = co_await trouble_of(*client, one);
+    for (int n = 1; n < attempts && !trouble.empty(); ++n) {
+      co_await clock().sleep(Millis(100));
+      trouble = co_await trouble_of(*client, one);
+    }
+    if (!trouble.empty()) troubles.push_back(std::move(trouble));
   }
   co_return troubles;
 }
