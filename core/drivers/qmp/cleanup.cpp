@@ -16,7 +16,7 @@ class Cleaner {
     for (const Instance& i : host_.store().instances())
       if (i.stage == Stage::incoming) co_await settle_incoming(i);
     for (const Instance& i : host_.store().instances())
-      if (i.stage != Stage::incoming && i.held && !other_of(i)) co_await settle_source(i);
+      if (i.stage != Stage::incoming && i.held) co_await settle_held(i);
     for (const std::string& dir : host_.store().unfinished()) co_await settle_unfinished(dir);
     co_return std::move(out_);
   }
@@ -54,6 +54,30 @@ class Cleaner {
     Task<> going = go_on(*other);
     const auto went = co_await settle(std::move(going));
     if (!went) entry.why_not = "it never ran and is gone, but " + went.error().message;
+  }
+
+  Task<> settle_held(Instance source) {
+    std::optional<Instance> other = other_of(source);
+    if (!other)
+      co_await settle_source(std::move(source));
+    else if (other->stage == Stage::active && !other->held)
+      co_await settle_superseded(std::move(source), *std::move(other));
+  }
+
+  // The new process was seen to run the guest; only the end of the old one was not reached.
+  Task<> settle_superseded(Instance old, Instance other) {
+    const std::optional<Fd> held = lock(host_.store(), old.uuid);
+    if (!held) co_return;
+    Leftover& entry = found(fmt::format("old QEMU {} of domain '{}', which runs in another by now",
+                                        old.process.pid, escaped(old.name)));
+    if (dry_run_) {
+      entry.why_not = "only looked at";
+      co_return;
+    }
+    co_await host_.end(old);
+    entry.removed = true;
+    const std::vector<std::string> troubles = co_await host_.take_names(other);
+    for (const std::string& trouble : troubles) entry.what += "; " + trouble;
   }
 
   // The source of a migration to elsewhere. As long as QEMU has not sent everything, nobody there
