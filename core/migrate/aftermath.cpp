@@ -11,15 +11,21 @@ void close_verdict(Run& run, Whereabouts where, Error error) {
   run.report.error = std::move(error);
 }
 
+Error of_phase(Error failure) {
+  if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
+  return failure;
+}
+
+std::string both_sides(const Run& run) {
+  return fmt::format("source: {}; destination: {}", describe(run.report.source),
+                     describe(run.report.destination));
+}
+
 namespace {
 
 using Seen = Sighting::Seen;
 constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
 constexpr std::int32_t kOperationAborted = 78;
-
-Task<> pause_a_moment(Run& run) {
-  co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
-}
 
 Task<bool> defined_there(Run& run) {
   const auto persistent = co_await settle(run.destination.host->is_persistent(run.plan.domain));
@@ -107,7 +113,7 @@ Task<Sighting> resume_source(Run& run) {
     const auto resumed = co_await settle(std::move(asked));
     if (!resumed) {
       run.note(fmt::format("resuming the source: {}", resumed.error().message));
-      co_await pause_a_moment(run);
+      co_await run.pause();
     }
     seen = co_await run.look(run.source);
   }
@@ -116,8 +122,7 @@ Task<Sighting> resume_source(Run& run) {
 
 // The original failure, as what the user asked for if he did ask for it.
 Error as_asked(Run& run, Error failure) {
-  // "No such domain" of a phase is no "no such domain" of the user's: the guest is at the source.
-  if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
+  failure = of_phase(std::move(failure));
   const bool stopped = failure.id == ErrorId::cancelled || failure.wire.code == kOperationAborted;
   if (run.abort_why.empty() && !stopped) return failure;
   const std::string why = run.abort_why.empty() ? run.engine.stop.why() : run.abort_why;
@@ -183,10 +188,12 @@ Task<> judge_home(Run& run, Error failure) {
   }
 }
 
-Error undecided(Run& run, const Error& failure, const std::string& evidence) {
+// report.destination is what was seen there last; the source is looked at here.
+Task<> leave_undecided(Run& run, const Error& failure) {
+  run.report.source = co_await run.glance(run.source);
   Error told(ErrorId::undecided,
              fmt::format("{}; whether the guest runs on the destination cannot be known: {}",
-                         failure.message, evidence));
+                         failure.message, both_sides(run)));
   told.at(Side::destination).in(failure.phase);
   const std::string& name = run.plan.domain.name;
   told.remedy = fmt::format(
@@ -195,7 +202,7 @@ Error undecided(Run& run, const Error& failure, const std::string& evidence) {
       "the source: `vmferry -c '{}' resume {}`.",
       run.destination.uri, name, run.source.uri, name, run.source.uri, name);
   if (run.plan.departs.hides_standstill) told.remedy = libxl_remedy(run);
-  return told;
+  close_verdict(run, Whereabouts::undecided, std::move(told));
 }
 
 bool job_under_way(const JobStats& stats) {
@@ -224,7 +231,7 @@ Task<Sighting> wait_for_source(Run& run) {
       (void)aborted;  // it may be over by now: the next look tells
     }
     copying = true;
-    co_await pause_a_moment(run);
+    co_await run.pause();
   }
 }
 
@@ -271,15 +278,14 @@ Task<Sighting> wait_for_destination(Run& run) {
     const bool fed = seen.status.runs() && seen.status.reason == kRunningPostcopy;
     const bool patient = fed && run.engine.stop.times() < 2;
     if ((decided && !fed) || (!patient && run.engine.clock.now() >= give_up)) co_return seen;
-    co_await pause_a_moment(run);
+    co_await run.pause();
   }
 }
 
 bool arrived(const Run& run, const Sighting& seen) {
-  if (in_postcopy(seen)) return false;
+  if (in_postcopy(seen)) return false;  // the source still has some of its memory
   if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
-  const std::int32_t why = seen.status.reason;  // in post-copy the source still has its memory
-  if (seen.seen == Seen::running) return why != kRunningPostcopy && why != kRunningPostcopyFailed;
+  if (seen.seen == Seen::running) return true;
   return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
 }
 
@@ -291,10 +297,7 @@ Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
     co_return;
   }
   run.enter(Phase::verify);
-  run.report.source = co_await run.glance(run.source);
-  const std::string evidence = fmt::format(
-      "source: {}; destination: {}", describe(run.report.source), describe(run.report.destination));
-  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+  co_await leave_undecided(run, failure);
 }
 
 // Before v3 the source ends its copy when it has sent it: the destination has the only one, which
@@ -312,10 +315,7 @@ Task<bool> after_failed_old_finish(Run& run, Error failure) {
   run.report.destination = there;
   if (arrived(run, there)) co_return true;
   run.enter(Phase::verify);
-  run.report.source = co_await run.glance(run.source);
-  const std::string evidence =
-      fmt::format("source: {}; destination: {}", describe(run.report.source), describe(there));
-  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+  co_await leave_undecided(run, failure);
   co_return false;
 }
 
@@ -332,10 +332,8 @@ Task<> postcopy_failed(Run& run, Error failure) {
 }  // namespace
 
 Error half_way(Run& run, const Error& failure) {
-  Error told(
-      ErrorId::undecided,
-      fmt::format("post-copy did not complete: {} (source: {}; destination: {})", failure.message,
-                  describe(run.report.source), describe(run.report.destination)));
+  Error told(ErrorId::undecided,
+             fmt::format("post-copy did not complete: {} ({})", failure.message, both_sides(run)));
   told.remedy =
       "The guest's memory is on both hosts: destroy neither. When the network is back, repeat the "
       "same command with --postcopy-resume.";
@@ -370,10 +368,7 @@ static Task<bool> after_lost_perform_to_the_end(Run& run, Error failure) {
     co_await judge_home(run, std::move(failure));
     co_return false;
   }
-  run.report.source = co_await run.glance(run.source);
-  const std::string evidence = fmt::format(
-      "source: {}; destination: {}", describe(run.report.source), describe(run.report.destination));
-  close_verdict(run, Whereabouts::undecided, undecided(run, failure, evidence));
+  co_await leave_undecided(run, failure);
   co_return false;
 }
 
@@ -480,9 +475,7 @@ Task<> after_failed_confirm(Run& run, Error failure) {
   for (;;) {
     const Sighting there = co_await run.glance(run.destination);
     here = co_await run.look(run.source);
-    const bool needed = here.seen == Seen::paused && (here.status.reason == kPausedPostcopy ||
-                                                      here.status.reason == kPausedPostcopyFailed);
-    const bool removable = here.seen == Seen::paused && there.active() && !needed;
+    const bool removable = here.seen == Seen::paused && there.active() && !in_postcopy(here);
     if (here.known() && !here.active()) break;
     if (!here.known() || here.seen == Seen::running) break;
     if (removable && run.plan.departs.confirm_frees) {
@@ -497,7 +490,7 @@ Task<> after_failed_confirm(Run& run, Error failure) {
       if (destroyed) run.note("the paused copy left on the source was removed");
     }
     if (run.engine.clock.now() >= give_up) break;
-    co_await pause_a_moment(run);
+    co_await run.pause();
   }
   const bool over = here.known() && !here.active() && !run.source.host->lost();
   if (!run.plan.flags.has(Flag::undefine_source) || !over) co_return;

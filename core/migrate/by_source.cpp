@@ -89,8 +89,7 @@ class Vigil {
 };
 
 Error explain(Run& run, Error failure) {
-  // "No such domain" of a phase is no "no such domain" of the user's: the guest is at the source.
-  if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
+  failure = of_phase(std::move(failure));
   if (run.abort_why.empty()) return failure;
   Error told(ErrorId::cancelled, fmt::format("{} ({})", run.abort_why, failure.message));
   return told.at(Side::source).in("perform");
@@ -100,8 +99,7 @@ Error explain(Run& run, Error failure) {
 void judge(Run& run, Error failure) {
   const Sighting& here = run.report.source;
   const Sighting& there = run.report.destination;
-  const std::string seen =
-      fmt::format("source: {}; destination: {}", describe(here), describe(there));
+  const std::string seen = both_sides(run);
   if (here.seen == Seen::running && there.seen == Seen::running) {
     Error told(ErrorId::undecided, fmt::format("the guest runs on BOTH hosts ({})", seen));
     told.remedy = "Decide which copy is the good one and destroy the other at once.";
@@ -145,7 +143,7 @@ Task<> see_both(Run& run) {
     if (run.destination.reopen || run.destination.host)
       run.report.destination = co_await run.glance(run.destination);
     if (!goes_on(run.report.destination) || run.engine.clock.now() >= give_up) co_return;
-    co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
+    co_await run.pause();
   }
 }
 

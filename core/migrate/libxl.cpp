@@ -20,10 +20,6 @@ namespace {
 
 using Seen = Sighting::Seen;
 
-Task<> pause_a_moment(Run& run) {
-  co_await run.engine.clock.sleep(run.engine.options.reconnect_pause);
-}
-
 Task<std::optional<std::uint64_t>> cpu_time(Run& run) {
   const auto info = co_await settle(run.source.host->info(run.plan.domain));
   if (!info) co_return std::nullopt;
@@ -85,7 +81,7 @@ Task<Sighting> wait_for_arrival(Run& run) {
     const bool arriving = seen.seen == Seen::inactive;
     const bool enough = run.engine.stop.requested() || run.engine.clock.now() >= give_up;
     if (!arriving || enough) co_return seen;
-    co_await pause_a_moment(run);
+    co_await run.pause();
   }
 }
 
@@ -195,7 +191,7 @@ Task<bool> finish_arrived(Run& run) {
       const bool done = co_await finish_once_more(run);
       if (done) co_return true;
     }
-    co_await pause_a_moment(run);
+    co_await run.pause();
   }
   co_return false;
 }

@@ -97,9 +97,11 @@ Task<> Run::reconnect(Endpoint& end) {
       co_return;
     }
     if (engine.clock.now() >= give_up) throw std::move(opened).error().at(end.side);
-    co_await engine.clock.sleep(engine.options.reconnect_pause);
+    co_await pause();
   }
 }
+
+Task<> Run::pause() { return engine.clock.sleep(engine.options.reconnect_pause); }
 
 static Sighting seen_as(const DomainStatus& status) {
   using Seen = Sighting::Seen;

@@ -52,6 +52,8 @@ class Run {
   /// The endpoint's host, connected anew if its connection is gone; tried for a bounded time.
   /// Throws what the last attempt said.
   Task<> reconnect(Endpoint& end);
+  /// Between two looks or attempts.
+  Task<> pause();
   /// One look at the guest there, over the connection at hand or a new one. Does not throw.
   Task<Sighting> look(Endpoint& end);
   /// As look(), but gives a connection that has to be made anew a few seconds only.
@@ -131,6 +133,11 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
 /// Confirm failed or its answer was lost; the guest is on the destination.
 Task<> after_failed_confirm(Run& run, Error failure);
 void close_verdict(Run& run, Whereabouts where, Error error);
+/// A phase's failure as the user's: its "no such domain" is none of his, the guest is at the
+/// source.
+Error of_phase(Error failure);
+/// What run.report saw on each side, in words.
+std::string both_sides(const Run& run);
 /// The error for a guest whose memory is on both hosts, as run.report saw it.
 Error half_way(Run& run, const Error& failure);
 /// Asks both sides where the guest is, and makes the verdict final.
