@@ -43,8 +43,8 @@ extern constexpr Command kCleanup = command<Options, run>(
      .summary = "settle what interrupted commands have left (bare QEMU)",
      .description =
          "Looks for QEMU processes of migrations and upgrades whose vmferry is gone. An incoming "
-         "one "
-         "that provably never ran is ended, and the guest goes on where it was; one that runs the "
+         "one that provably never ran is ended, and the guest goes on where it was; one that runs "
+         "the "
          "guest becomes the domain. What is not certain is left alone and told.",
      .options = kOptions});
 static_assert(well_formed(kCleanup));

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <asio/co_spawn.hpp>
-#include <charconv>
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
@@ -177,11 +176,10 @@ bool loopback(std::string_view host) {
 
 Result<mode_t> mode_of(const std::string& text) {
   if (text.empty()) return 0600;
-  mode_t mode = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-  if (failure != std::errc() || end != text.data() + text.size() || mode > 0777)
+  const auto mode = parse_number<mode_t>(text, 8);
+  if (!mode || *mode > 0777)
     return fail(ErrorId::usage, "--socket-mode takes an octal mode, as in 0660");
-  return mode;
+  return *mode;
 }
 
 Task<std::unique_ptr<Listener>> listen_at(Context& context, const Serve& options) {

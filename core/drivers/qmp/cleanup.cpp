@@ -22,8 +22,12 @@ class Cleaner {
   }
 
  private:
-  Leftover& found(std::string what) {
-    return out_.emplace_back(Leftover{std::move(what), false, {}});
+  // To be settled; null when it is only looked at.
+  Leftover* found(std::string what) {
+    Leftover& entry = out_.emplace_back(Leftover{std::move(what), false, {}});
+    if (!dry_run_) return &entry;
+    entry.why_not = "only looked at";
+    return nullptr;
   }
 
   // Whoever works on a domain holds its lock: then this is no leftover.
@@ -35,25 +39,22 @@ class Cleaner {
     const std::optional<Fd> held = lock(host_.store(), incoming.uuid);
     if (!held) co_return;
     const std::optional<Instance> other = other_of(incoming);
-    Leftover& entry = found(fmt::format("incoming QEMU {} of domain '{}'", incoming.process.pid,
+    Leftover* entry = found(fmt::format("incoming QEMU {} of domain '{}'", incoming.process.pid,
                                         escaped(incoming.name)));
-    if (dry_run_) {
-      entry.why_not = "only looked at";
-      co_return;
-    }
+    if (!entry) co_return;
     const auto started = host_.store().settle_started(incoming.migration);
     if (!started || *started) {
-      Task<> promoting = promote(incoming, other, entry);
+      Task<> promoting = promote(incoming, other, *entry);
       const auto promoted = co_await settle(std::move(promoting));
-      if (!promoted) entry.why_not = promoted.error().message;
+      if (!promoted) entry->why_not = promoted.error().message;
       co_return;
     }
     co_await host_.end(incoming);
-    entry.removed = true;
+    entry->removed = true;
     if (!other || !other->held) co_return;
     Task<> going = go_on(*other);
     const auto went = co_await settle(std::move(going));
-    if (!went) entry.why_not = "it never ran and is gone, but " + went.error().message;
+    if (!went) entry->why_not = "it never ran and is gone, but " + went.error().message;
   }
 
   Task<> settle_held(Instance source) {
@@ -68,16 +69,13 @@ class Cleaner {
   Task<> settle_superseded(Instance old, Instance other) {
     const std::optional<Fd> held = lock(host_.store(), old.uuid);
     if (!held) co_return;
-    Leftover& entry = found(fmt::format("old QEMU {} of domain '{}', which runs in another by now",
+    Leftover* entry = found(fmt::format("old QEMU {} of domain '{}', which runs in another by now",
                                         old.process.pid, escaped(old.name)));
-    if (dry_run_) {
-      entry.why_not = "only looked at";
-      co_return;
-    }
+    if (!entry) co_return;
     co_await host_.end(old);
-    entry.removed = true;
+    entry->removed = true;
     const std::vector<std::string> troubles = co_await host_.take_names(other);
-    for (const std::string& trouble : troubles) entry.what += "; " + trouble;
+    for (const std::string& trouble : troubles) entry->what += "; " + trouble;
   }
 
   // The source of a migration to elsewhere. As long as QEMU has not sent everything, nobody there
@@ -85,16 +83,13 @@ class Cleaner {
   Task<> settle_source(Instance source) {
     const std::optional<Fd> held = lock(host_.store(), source.uuid);
     if (!held) co_return;
-    Leftover& entry = found(
+    Leftover* entry = found(
         fmt::format("the source of an interrupted migration, domain '{}'", escaped(source.name)));
-    if (dry_run_) {
-      entry.why_not = "only looked at";
-      co_return;
-    }
+    if (!entry) co_return;
     Task<> trying = stop_sending(source);
     const auto stopped = co_await settle(std::move(trying));
-    if (!stopped) entry.why_not = stopped.error().message;
-    entry.removed = stopped.has_value();
+    if (!stopped) entry->why_not = stopped.error().message;
+    entry->removed = stopped.has_value();
   }
 
   Task<> stop_sending(Instance source) {
@@ -165,17 +160,14 @@ class Cleaner {
     const auto text = read_file(dir + "/pid");
     const auto pid = parse_number<std::int32_t>(trimmed(text.value_or("")));
     const ProcessId process = pid ? process_now(*pid) : ProcessId{};
-    Leftover& entry = found(fmt::format("unfinished start of domain {}", to_string(*uuid)));
-    if (dry_run_) {
-      entry.why_not = "only looked at";
-      co_return;
-    }
+    Leftover* entry = found(fmt::format("unfinished start of domain {}", to_string(*uuid)));
+    if (!entry) co_return;
     const std::string argv = read_file(fmt::format("/proc/{}/cmdline", process.pid)).value_or("");
     const bool ours = alive(process) && argv.find("id=vmferry0,") != std::string::npos &&
                       argv.find(to_string(*uuid)) != std::string::npos;
     if (ours) co_await kill_and_wait(process, host_.clock());
     remove_all(dir);
-    entry.removed = true;
+    entry->removed = true;
   }
 
   QmpHost& host_;
