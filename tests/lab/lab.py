@@ -231,7 +231,7 @@ class Lab:
 def _uri(end):
     if isinstance(end, str):
         return end
-    return end.uri() if isinstance(end, Host) else end.uri
+    return end.uri() if callable(end.uri) else end.uri
 
 
 def _ensure_daemon(host):

@@ -218,11 +218,6 @@ def test_what_belongs_to_one_process_is_refused_beforehand(w):
     w.wait_counts("spice", 5)
 
 
-def begin(w, *args):
-    return subprocess.Popen([w.vmferry, "-c", w.a, *args], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
-
-
 def other_process(w, old):
     """The incoming process of an upgrade that has been begun."""
     end = time.monotonic() + 20
@@ -237,7 +232,7 @@ def other_process(w, old):
 def test_a_new_process_that_hangs_is_given_up(w):
     w.start("hang", dirty=50)
     old = process_of(w, "hang")
-    upgrade = begin(w, "upgrade", "hang")
+    upgrade = w.background(w.a, "upgrade", "hang")
     os.kill(other_process(w, old), signal.SIGSTOP)
     time.sleep(0.5)
     upgrade.send_signal(signal.SIGINT)  # and Ctrl-C ends the wait
@@ -255,7 +250,7 @@ def test_killed_at_any_moment_one_guest_is_left(w):
     seen = set()
     for n in range(24):
         old = process_of(w, "cut")
-        upgrade = begin(w, "upgrade", "cut")
+        upgrade = w.background(w.a, "upgrade", "cut")
         new = other_process(w, old)
         time.sleep(0.004 * n)
         victim = upgrade.pid if n % 2 else new
@@ -267,7 +262,7 @@ def test_killed_at_any_moment_one_guest_is_left(w):
         seen.add(upgrade.returncode)
         assert upgrade.returncode in (0, 1, 7, -signal.SIGKILL), (upgrade.returncode, out)
         # Where nobody can know whether it ran, cleanup does not either.
-        cleaned = begin(w, "cleanup")
+        cleaned = w.background(w.a, "cleanup")
         out = cleaned.communicate(timeout=30)[0]
         assert cleaned.returncode in ((0, 7) if upgrade.returncode == 7 else (0,)), (n, out)
         if upgrade.returncode == 7 or (upgrade.returncode == 0 and victim == new):

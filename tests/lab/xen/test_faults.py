@@ -109,6 +109,14 @@ def test_destination_powered_off(pair):
 
 # -- answers that get lost ------------------------------------------------------------------------
 
+def arrives_though_cut(pair, end, procedure, when):
+    """The connection to one end is lost at that moment."""
+    guest = first(pair)
+    proxy = pair.proxy(getattr(pair, end))
+    proxy.at(procedure, when)
+    arrived(pair, guest, pair.migrate(guest, "--live", seconds=150, **{end: proxy}))
+
+
 @on(by_hand=["4.17", "4.20"])
 def test_perform_answer_lost(pair):
     guest = first(pair)
@@ -121,26 +129,17 @@ def test_perform_answer_lost(pair):
 
 @on("4.17")
 def test_perform_answer_lost_with_the_guest_stopped(pair):
-    guest = first(pair)
-    proxy = pair.proxy(pair.source)
-    proxy.at(PERFORM, "before-reply")
-    arrived(pair, guest, pair.migrate(guest, "--live", source=proxy, seconds=150))
+    arrives_though_cut(pair, "source", PERFORM, "before-reply")
 
 
 @on("4.17", by_hand=["4.20"])
 def test_finish_lost_on_its_way(pair):
-    guest = first(pair)
-    proxy = pair.proxy(pair.destination)
-    proxy.at(FINISH, "before-call")
-    arrived(pair, guest, pair.migrate(guest, "--live", destination=proxy, seconds=150))
+    arrives_though_cut(pair, "destination", FINISH, "before-call")
 
 
 @on(by_hand=["4.17"])
 def test_finish_answer_lost(pair):
-    guest = first(pair)
-    proxy = pair.proxy(pair.destination)
-    proxy.at(FINISH, "before-reply")
-    arrived(pair, guest, pair.migrate(guest, "--live", destination=proxy, seconds=150))
+    arrives_though_cut(pair, "destination", FINISH, "before-reply")
 
 
 @on(by_hand=["4.17"])
@@ -158,10 +157,7 @@ def test_finish_lost_for_good(pair):
 
 @on("4.17", by_hand=["4.20"])
 def test_confirm_lost_on_its_way(pair):
-    guest = first(pair)
-    proxy = pair.proxy(pair.source)
-    proxy.at(CONFIRM, "before-call")
-    arrived(pair, guest, pair.migrate(guest, "--live", source=proxy, seconds=150))
+    arrives_though_cut(pair, "source", CONFIRM, "before-call")
 
 
 @on(by_hand=["4.17"])

@@ -213,17 +213,10 @@ class Pair:
 
     ferry, start_ferry, finish = Lab.ferry, Lab.start_ferry, Lab.finish
 
-    def arguments(self, guest, *options, source=None, destination=None):
-        return ["-c", _uri(source or self.source), "migrate", *options, guest.name,
-                _uri(destination or self.destination)]
+    migrate_args, start_migrate = Lab.migrate_args, Lab.start_migrate
 
-    def migrate(self, guest, *options, source=None, destination=None, seconds=90):
-        return self.ferry(*self.arguments(guest, *options, source=source,
-                                          destination=destination), seconds=seconds)
-
-    def start_migrate(self, guest, *options, source=None, destination=None):
-        return self.start_ferry(*self.arguments(guest, *options, source=source,
-                                                destination=destination))
+    def migrate(self, guest, *options, seconds=90, **ends):
+        return Lab.migrate(self, guest, *options, seconds=seconds, **ends)
 
     def wait_incoming(self, guest, seconds=30):
         """Until memory arrives on the destination: Perform is under way."""
@@ -239,9 +232,3 @@ class Pair:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
-
-
-def _uri(end):
-    if isinstance(end, str):
-        return end
-    return end.uri if isinstance(end, Proxy) else end.uri()
