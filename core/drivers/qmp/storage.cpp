@@ -274,6 +274,17 @@ Task<> end_mirrors(Client& client, const Mirrors& mirrors) {
   }
 }
 
+static Task<std::vector<std::string>> mirror_nodes(Client& client) {
+  const Json nodes = co_await client.execute("query-named-block-nodes");
+  std::vector<std::string> names;
+  if (!nodes.is_array()) co_return names;
+  for (const Json& node : nodes) {
+    std::string name = text_at(node, "node-name");
+    if (name.starts_with(kPrefix)) names.push_back(std::move(name));
+  }
+  co_return names;
+}
+
 Task<> drop_mirrors(Client& client) {
   const Json jobs = co_await client.execute("query-block-jobs");
   if (jobs.is_array())
@@ -288,13 +299,18 @@ Task<> drop_mirrors(Client& client) {
       Task<Event> ending = end_of_job(client, cursor, name);
       co_await std::move(ending);
     }
-  const Json nodes = co_await client.execute("query-named-block-nodes");
-  if (!nodes.is_array()) co_return;
-  for (const Json& node : nodes) {
-    const std::string name = text_at(node, "node-name");
+  const std::vector<std::string> nodes = co_await mirror_nodes(client);
+  std::optional<Error> refused;
+  for (const std::string& name : nodes) {
     Json which = {{"node-name", name}};
-    if (name.starts_with(kPrefix)) co_await client.execute("blockdev-del", std::move(which));
+    Task<Json> deleting = client.execute("blockdev-del", std::move(which));
+    const auto deleted = co_await settle(std::move(deleting));
+    if (!deleted) refused = deleted.error();
   }
+  if (!refused) co_return;
+  // At an abort the migration's own client does the same, and may have been faster.
+  const std::vector<std::string> left = co_await mirror_nodes(client);
+  if (!left.empty()) throw *std::move(refused);
 }
 
 bool add_disk_figures(const Json& jobs, Params& fields) {
