@@ -225,18 +225,12 @@ static Task<std::string> trouble_of(Client& client, const Afterwards& one) {
   co_return fmt::format("{}: {}", what, escaped_lines(answer->get<std::string>()));
 }
 
-// A port may be taken for a moment after the process that listened there has gone.
 Task<std::vector<std::string>> QmpHost::run_afterwards(const Instance& i) {
-  static constexpr int attempts = 10;
   std::vector<std::string> troubles;
   if (i.afterwards.empty()) co_return troubles;
   std::shared_ptr<Client> client = co_await monitor(i);
   for (const Afterwards& one : i.afterwards) {
     std::string trouble = co_await trouble_of(*client, one);
-    for (int n = 1; n < attempts && !trouble.empty(); ++n) {
-      co_await clock().sleep(Millis(100));
-      trouble = co_await trouble_of(*client, one);
-    }
     if (!trouble.empty()) troubles.push_back(std::move(trouble));
   }
   co_return troubles;

@@ -21,6 +21,12 @@
 
 namespace vmferry::qmp {
 
+// A zombie's other threads may still hold its files, locks and ports; only a thread that has let
+// go of them all leaves this directory.
+static bool has_living_thread(std::int32_t pid) {
+  return entries(fmt::format("/proc/{}/task", pid)).size() > 1;
+}
+
 ProcessId process_now(std::int32_t pid) {
   ProcessId id{pid, 0};
   const auto text = read_file(fmt::format("/proc/{}/stat", pid));
@@ -29,7 +35,8 @@ ProcessId process_now(std::int32_t pid) {
   if (after_name == std::string::npos) return id;
   const auto fields = split(std::string_view(*text).substr(after_name + 1), ' ');
   // Field 3 (state) is fields[1] here, so field 22 (start time) is fields[20].
-  if (fields.size() < 21 || fields[1] == "Z" || fields[1] == "X") return id;
+  if (fields.size() < 21) return id;
+  if ((fields[1] == "Z" || fields[1] == "X") && !has_living_thread(pid)) return id;
   id.start = parse_number<std::uint64_t>(fields[20]).value_or(0);
   return id;
 }

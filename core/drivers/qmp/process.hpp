@@ -16,7 +16,7 @@ struct ProcessId {
   bool operator==(const ProcessId&) const = default;
 };
 
-/// The process that has this pid now; start 0 when there is none, or only a zombie.
+/// The process that has this pid now; start 0 when there is none, or only a zombie without threads.
 ProcessId process_now(std::int32_t pid);
 bool alive(const ProcessId& id);
 
