@@ -26,6 +26,7 @@
 #include "core/drivers/remote/remote.hpp"
 #include "core/drivers/test/open.hpp"
 #include "transports/dial.hpp"
+#include "transports/listen.hpp"
 #include "transports/unix.hpp"
 
 namespace vmferry::cli {
@@ -129,6 +130,24 @@ Task<> watch_signals(asio::signal_set& signals, Stop& stop) {
   }
 }
 
+// A unix socket for one connection.
+class OneDoor final : public Door {
+ public:
+  explicit OneDoor(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
+  Task<std::unique_ptr<Stream>> accept() override {
+    Accepted accepted = co_await listener_->accept();
+    co_return std::move(accepted.stream);
+  }
+  void close() noexcept override { listener_->close(); }
+
+ private:
+  std::unique_ptr<Listener> listener_;
+};
+
+std::unique_ptr<Door> open_door(const Executor& executor, const std::string& path) {
+  return std::make_unique<OneDoor>(listen_unix(executor, path));
+}
+
 // The drivers, and how each is reached. A scheme with a transport (qmp+ssh, test+unix) is served at
 // the other end, by a libvirt daemon or `vmferry serve`.
 struct OpenHost {
@@ -149,7 +168,9 @@ struct OpenHost {
             .notice =
                 [sink = self.sink](const std::string& what) {
                   sink->err(fmt::format("note: {}\n", escaped_lines(what)));
-                }};
+                },
+            .listen = open_door,
+            .open = self};
   }
 
   static Task<std::unique_ptr<Host>> open(OpenHost self, std::string text) {

@@ -28,9 +28,6 @@ constexpr auto kQmpRules = std::to_array<Rule>({
     demand(Opt::offline, kOperationInvalid, kStopped, When::stopped),
     harmless(Opt::offline, "the definition is copied; the running guest stays", When::running),
     refuse(Opt::live, kOperationInvalid, kStopped, When::stopped),
-    refuse(Opt::peer2peer, kOperationUnsupported, kClient),
-    refuse(Opt::tunnelled, kOperationUnsupported,
-           "the data goes straight from one QEMU to the other"),
     refuse(Opt::direct, kOperationUnsupported, kClient),
     refuse(Opt::tls, kOperationUnsupported, "bare QEMU has no certificates configured"),
     refuse(Opt::tls_destination, kOperationUnsupported, "bare QEMU has no certificates configured"),
@@ -82,7 +79,7 @@ constinit const DriverRules qmp{
             .form_code = kInvalidArg,
             .note = "tcp://HOST[:PORT], unix:///PATH"},
     .habits = kAsQemu,
-    .protocols = "v3 with parameters",
+    .protocols = "v3 with parameters; peer-to-peer, tunnelled",
     .default_ports = "49152-49215",
 };
 

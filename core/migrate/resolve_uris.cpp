@@ -63,10 +63,13 @@ std::vector<Objection> check_p2p_uri(std::string_view text, bool any_uri) {
 }
 
 void Resolver::check_uris() {
-  // Simulated hosts are all in one process, and are who their path says.
-  const bool simulated =
-      source_.uri.starts_with("test:///") && destination_.uri.starts_with("test:///");
-  if (yes(Opt::peer2peer) && !simulated)
+  // Simulated hosts are all in one process, and are who their path says; so are directories of bare
+  // QEMU on this machine.
+  const auto both_are = [&](std::string_view scheme) {
+    return source_.uri.starts_with(scheme) && destination_.uri.starts_with(scheme);
+  };
+  const bool here = both_are("test:///") || both_are("qmp:///");
+  if (yes(Opt::peer2peer) && !here)
     for (Objection& o : check_p2p_uri(destination_.uri, out_.asked.p2p_any_uri))
       out_.objections.push_back(std::move(o));
   if (out_.asked.trust_host || cannot()) return;

@@ -141,7 +141,7 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
         .advise("Use xbzrle, or zstd with --parallel.");
   const std::pair<const char*, bool> wanted[] = {
       {"events", true},
-      {"return-path", true},
+      {"return-path", !flags.has(Flag::tunnelled)},  // the tunnel goes one way
       {"x-ignore-shared", hand_over},
       {"auto-converge", flags.has(Flag::auto_converge)},
       {"xbzrle", xbzrle},

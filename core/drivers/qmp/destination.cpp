@@ -170,6 +170,26 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   co_return out;
 }
 
+// QEMU takes the guest from a socket beside its monitors; what comes through the tunnel is written
+// there. That all of it came, Finish asks QEMU.
+Task<Tunnel> QmpHost::prepare_tunnel(const PhaseCall& call, const Cookie& cookie) {
+  Tunnel tunnel;
+  tunnel.prepared = co_await prepare(call, cookie);
+  const Reply reply = value_or_throw(unpack_reply(tunnel.prepared.cookie));
+  const std::optional<Instance> i = by_migration(reply.migration);
+  if (!i) throw Error(ErrorId::no_domain, "the guest that was to come in is gone");
+  Task<std::unique_ptr<Stream>> dialling = env_.dial(tunnel_of(i->dir));
+  auto dialled = co_await settle(std::move(dialling));
+  if (!dialled) {
+    co_await shield();
+    co_await end(*i);
+    throw std::move(dialled).error();
+  }
+  tunnel.data = *std::move(dialled);
+  tunnel.prepared.uri.reset();
+  co_return tunnel;
+}
+
 Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, const Offer& offer,
                                      Reply& reply) {
   std::shared_ptr<Client> client = co_await monitor(i);
@@ -182,6 +202,11 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
   if (!offer.disks.empty()) {
     Task<> opening = open_disks(*client, i, call, offer, reply);
     co_await std::move(opening);
+  }
+  if (call.flags.has(Flag::tunnelled)) {
+    Json where = {{"uri", "unix:" + tunnel_of(i.dir)}};
+    co_await client->execute("migrate-incoming", std::move(where));
+    co_return std::string();
   }
   Task<std::string> listening = listen(*client, call, offer, "migrate-incoming");
   std::string uri = co_await std::move(listening);

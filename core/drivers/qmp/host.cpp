@@ -48,6 +48,7 @@ QmpHost& as_qmp(Host& host) {
 Task<HostFeatures> QmpHost::features() {
   HostFeatures f;
   f.v3_params = f.offline = f.change_protection = f.events = true;
+  f.p2p = env_.open != nullptr;
   co_return f;
 }
 

@@ -13,6 +13,14 @@
 
 namespace vmferry {
 
+/// A unix socket of this machine that waits for one connection. Gone with the object.
+class Door {
+ public:
+  virtual ~Door() = default;
+  virtual Task<std::unique_ptr<Stream>> accept() = 0;  ///< Errors: io, also after close()
+  virtual void close() noexcept = 0;
+};
+
 /// What this driver needs from outside. `clock` outlives every host that is opened.
 struct QmpEnvironment {
   Clock& clock;
@@ -21,6 +29,11 @@ struct QmpEnvironment {
   /// Told a sentence for the user, when something happens that he did not ask for in so many words.
   std::function<void(const std::string&)> notice = [](const std::string&) {};
   Environment variables = process_environment;
+  /// For migrations through our own connection. Errors: io, uri_invalid.
+  std::function<std::unique_ptr<Door>(const Executor& executor, const std::string& path)> listen =
+      nullptr;
+  /// Opens the other host of a migration from host to host.
+  std::function<Task<std::unique_ptr<Host>>(std::string uri)> open = nullptr;
 };
 
 /// The bare QEMUs of qmp:///system or qmp:///session, or those whose files are below ?dir=PATH.

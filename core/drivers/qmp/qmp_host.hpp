@@ -9,6 +9,7 @@
 #include "core/drivers/qmp/copy.hpp"
 #include "core/drivers/qmp/qmp.hpp"
 #include "core/drivers/qmp/store.hpp"
+#include "core/drivers/qmp/tunnel.hpp"
 #include "core/qmp/client.hpp"
 
 namespace vmferry::qmp {
@@ -98,6 +99,7 @@ class QmpHost final : public Host {
 
   Task<Begun> begin(const PhaseCall& call) override;
   Task<Prepared> prepare(const PhaseCall& call, const Cookie& cookie) override;
+  Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie) override;
   Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
                        std::optional<std::string> dconnuri) override;
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
@@ -157,7 +159,12 @@ class QmpHost final : public Host {
   Task<> release(const DomainRef& domain);
   Task<> check_broken(const Instance& instance);
   static Mirrors mirrors_for(const PhaseCall& call, const SourceJob& job, const Reply& reply);
-  Task<CopyOutcome> send_guest(Client& client, const CopyPlan& plan, const Instance& instance);
+  CopyPlan plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply) const;
+  Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
+                            std::unique_ptr<Stream> tunnel);
+  Task<> perform_p2p(PhaseCall call, const std::string& dconnuri);
+  Task<CopyOutcome> send_guest(Client& client, const CopyPlan& plan, const Instance& instance,
+                               std::unique_ptr<Stream> tunnel);
   Task<> all_was_sent(const Instance& instance);
   Task<Prepared> prepare_resume(const PhaseCall& call, const Offer& offer);
   Task<> all_has_come(Instance& instance);

@@ -5,6 +5,7 @@
 #include "core/base/text.hpp"
 #include "core/drivers/qmp/conflicts.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
+#include "core/host/peer_to_peer.hpp"
 
 namespace vmferry::qmp {
 
@@ -110,21 +111,60 @@ Mirrors QmpHost::mirrors_for(const PhaseCall& call, const SourceJob& job, const 
   return out;
 }
 
-Task<CopyOutcome> QmpHost::send_guest(Client& client, const CopyPlan& plan, const Instance& i) {
+Task<CopyOutcome> QmpHost::send_guest(Client& client, const CopyPlan& plan, const Instance& i,
+                                      std::unique_ptr<Stream> tunnel) {
   if (jobs_.at(i.uuid).aside) {
     Task<> stepping = step_aside(i, true);
     co_await std::move(stepping);
   }
-  Task<CopyOutcome> copying = copy_guest(client, plan);
+  Task<CopyOutcome> copying = tunnel ? copy_through(client, plan, env_, std::move(tunnel), i.dir)
+                                     : copy_guest(client, plan);
   CopyOutcome out = co_await std::move(copying);
   co_return out;
 }
 
 Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
                               std::optional<std::string> dconnuri) {
-  if (dconnuri)
-    throw Error(ErrorId::unsupported, "bare QEMU is moved by the client, not from host to host")
-        .advise("Leave --p2p and --direct out.");
+  if (dconnuri) {
+    Task<> driven = perform_p2p(call, *dconnuri);
+    co_await std::move(driven);
+    co_return Cookie{};
+  }
+  Task<Cookie> performed = perform_here(call, cookie, nullptr);
+  Cookie arrived = co_await std::move(performed);
+  co_return arrived;
+}
+
+// Another host object, as whoever asked may leave: this one's locks and monitors end with it.
+Task<> QmpHost::perform_p2p(PhaseCall call, const std::string& dconnuri) {
+  if (!env_.open) throw Error(ErrorId::unsupported, "other hosts cannot be opened from here");
+  QmpHost here(uri_, store_, env_);
+  call.flags.add(Flag::change_protection);
+  const Driving driving{.clock = env_.clock,
+                        .here = here,
+                        .open = env_.open,
+                        .perform = [&here](const PhaseCall& near, const Cookie& cookie,
+                                           std::unique_ptr<Stream> tunnel) {
+                          return here.perform_here(near, cookie, std::move(tunnel));
+                        }};
+  Task<> moving = drive_peer(driving, std::move(call), dconnuri);
+  co_await std::move(moving);
+}
+
+CopyPlan QmpHost::plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply) const {
+  CopyPlan plan;
+  plan.uri = text_param(call, "migrate_uri");
+  if (plan.uri.starts_with("tcp://")) plan.uri.erase(4, 2);
+  if (plan.uri.starts_with("unix://")) plan.uri.erase(5, 2);
+  plan.abort_on_error = call.flags.has(Flag::abort_on_error);
+  plan.parameters = parameter_list(call.flags, call.params, true);
+  plan.mirrors = mirrors_for(call, job, reply);
+  plan.resume = job.resume;
+  return plan;
+}
+
+Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
+                                   std::unique_ptr<Stream> tunnel) {
   const auto found = jobs_.find(call.domain.uuid);
   if (found == jobs_.end()) throw Error(ErrorId::invalid_state, "Perform without Begin");
   const bool was_running = found->second.was_running;
@@ -134,12 +174,7 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
 
   Instance i = active(call.domain);
   std::shared_ptr<Client> client = co_await monitor(i);
-  CopyPlan plan;
-  plan.uri = text_param(call, "migrate_uri");
-  if (plan.uri.starts_with("tcp://")) plan.uri.erase(4, 2);
-  if (plan.uri.starts_with("unix://")) plan.uri.erase(5, 2);
-  plan.abort_on_error = call.flags.has(Flag::abort_on_error);
-  plan.parameters = parameter_list(call.flags, call.params, true);
+  CopyPlan plan = plan_copy(call, found->second, reply);
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   plan.capabilities = co_await std::move(listing);
   const bool loses = co_await loses_writes(*client);
@@ -149,8 +184,6 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
                     "lose what it writes meanwhile",
                     client->version_text()));
-  plan.mirrors = mirrors_for(call, found->second, reply);
-  plan.resume = found->second.resume;
   plan.stop_first = was_running && !plan.resume && (lossy || !call.flags.has(Flag::live));
   i.held = true;
   i.migration = reply.migration;
@@ -158,7 +191,7 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
   if (reply.hand_over) i.stage = Stage::handed_over;
   store_.save(i);
   found->second.aside = reply.beside;
-  Task<CopyOutcome> copying = send_guest(*client, plan, i);
+  Task<CopyOutcome> copying = send_guest(*client, plan, i, std::move(tunnel));
   auto copied = co_await settle(std::move(copying));
   if (copied)
     co_return pack(Copied{reply.migration, copied->stats, copied->postcopy,

@@ -94,8 +94,9 @@ Task<Cookie> TestHost::perform(const PhaseCall& call, const Cookie& cookie,
                                std::optional<std::string> dconnuri) {
   if (dconnuri) {
     check_open();
-    Task<Cookie> driven = perform_p2p(call, *dconnuri);
-    co_return co_await std::move(driven);
+    Task<> driven = perform_p2p(call, *dconnuri);
+    co_await std::move(driven);
+    co_return Cookie{};
   }
   Task<Cookie> performed = perform_here(call, cookie, nullptr);
   co_return co_await std::move(performed);

@@ -94,7 +94,7 @@ class TestHost final : public Host {
   Task<> run_postcopy(std::shared_ptr<Guest> guest);
   void end_incoming(const std::shared_ptr<Guest>& guest);
   Task<Cookie> perform_stopped(const PhaseCall& call, const CookieBody& prepared);
-  Task<Cookie> perform_p2p(const PhaseCall& call, const std::string& dconnuri);
+  Task<> perform_p2p(PhaseCall call, const std::string& dconnuri);
 
   std::shared_ptr<World> world_;
   HostState& host_;
