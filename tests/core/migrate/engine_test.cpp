@@ -46,6 +46,7 @@ struct Way {
   Protocol protocol = Protocol::v3_params;
   Kind kind = Kind::managed;
   std::string stop = {};  ///< the user wants it stopped from the beginning of the copy
+  int stop_before = -1;   ///< or before that call
 };
 
 void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
@@ -76,7 +77,12 @@ void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
     trip.observer.on_phase = [&stop, why = way.stop](Phase p) {
       if (p == Phase::perform) stop.request(why);
     };
+  if (way.stop_before >= 0)
+    world.on_call = [&stop, when = way.stop_before](int n) {
+      if (n == when) stop.request("Ctrl-C");
+    };
   trip.report = run(io, migrate(engine, plan, source, destination));
+  world.on_call = [](int) {};
 }
 
 void go(Trip& trip, EngineOptions options = {}, FlagSet flags = {Flag::live},
@@ -294,6 +300,36 @@ TEST_CASE("engine: an abort that hangs is given up, and the outcome told") {
   CHECK(FakeWorld::runs(trip.world.source));
   CHECK_FALSE(trip.world.destination.guest.has_value());
   CHECK(trip.report.total < std::chrono::minutes(3));
+}
+
+TEST_CASE("engine: cancelled before every step, alone and with every call failing once") {
+  for (const Protocol protocol : {Protocol::v2, Protocol::v3_params}) {
+    Trip plain;
+    travel(plain, {.protocol = protocol});
+    const auto& names = plain.world.log;
+    const auto perform = std::ranges::find_if(
+        names, [](const std::string& call) { return call.ends_with(" perform"); });
+    REQUIRE(perform != names.end());
+    const auto switched = static_cast<int>(perform - names.begin());
+    for (int stop = 0; stop < plain.world.calls; ++stop) {
+      CAPTURE(stop);
+      Trip trip;
+      travel(trip, {.protocol = protocol, .stop_before = stop});
+      check_world(trip);
+      // Perform ends here as soon as it was called: only before it can be stopped.
+      const bool stays = trip.report.where == Whereabouts::source;
+      CHECK(stays == (stop < switched));
+      if (stays) CHECK(trip.report.exit() == Exit::cancelled);
+      for (int n = 0; n < plain.world.calls + 4; ++n)
+        for (const Fault fault : {Fault::refuse, Fault::lose_request, Fault::lose_reply}) {
+          Trip broken;
+          broken.world.faults = {{n, fault}};
+          travel(broken, {.protocol = protocol, .stop_before = stop});
+          CAPTURE(n);
+          check_world(broken);
+        }
+    }
+  }
 }
 
 TEST_CASE("engine: an offline migration that fails leaves nothing on the destination") {

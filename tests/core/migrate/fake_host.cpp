@@ -29,6 +29,7 @@ Fault FakeHost::before(const char* what) {
   if (lost_) throw Error(ErrorId::connect_lost, "the connection is gone");
   const int n = world_.calls++;
   world_.log.push_back(fmt::format("{} {} {}", n, is_source_ ? "S" : "D", what));
+  world_.on_call(n);
   const auto it = world_.faults.find(n);
   const Fault fault = it == world_.faults.end() ? Fault::none : it->second;
   if (fault == Fault::refuse) throw Error(ErrorId::remote, fmt::format("{} refused", what));

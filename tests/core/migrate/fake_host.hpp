@@ -2,6 +2,7 @@
 // Two hosts and one guest, just enough to drive the engine: every call can be made to fail, or to
 // be carried out and lose its answer.
 #include <asio/io_context.hpp>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -36,6 +37,7 @@ struct FakeWorld {
   /// What happens to the n-th call, counted over both hosts from 0.
   std::map<int, Fault> faults;
   int calls = 0;
+  std::function<void(int)> on_call = [](int) {};  ///< before the n-th is carried out
   bool keeps_records = false;
   bool libxl = false;         ///< departs from the contract as that driver does
   bool confirm_wakes = true;  ///< libxl 9.0
