@@ -36,6 +36,7 @@ class Guest:
     memory_mib: int = 32
     machine: str = "pc-i440fx-7.2"
     disks: list = field(default_factory=list)  # (path, read-only)
+    interface: str = ""  # as XML
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     log_name: str = ""
     # (host, offset in its serial log) in the order in which it ran there; None: source, destination
@@ -67,6 +68,7 @@ class Guest:
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     {self.disk_xml()}
+    {self.interface}
     <serial type='file'>
       <source path='{SERIAL_DIR}/{self.log_name}' append='on'/>
       <target port='0'/>

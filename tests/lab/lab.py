@@ -111,11 +111,12 @@ class Lab:
         return proxy
 
     def guest(self, fill=0, dirty=0, persistent=False, start=True, disks=(), memory=None,
-              ticks=10):
+              ticks=10, interface=""):
         """A guest that runs on the source, having written `ticks` lines."""
         self.count += 1
         one = guests.Guest(f"web{self.count}", str(guests.assemble(self.dir, fill, dirty)),
-                           memory_mib=memory or max(16, fill + 8), disks=list(disks))
+                           memory_mib=memory or max(16, fill + 8), disks=list(disks),
+                           interface=interface)
         self.guests.append(one)
         connection = self.source.connection
         if persistent or not start:
