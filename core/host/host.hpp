@@ -211,7 +211,8 @@ class Host {
   virtual Task<> set_compression_cache(const DomainRef& domain, std::uint64_t bytes) = 0;
   virtual Task<std::uint64_t> compression_cache(const DomainRef& domain) = 0;
   virtual Task<> start_postcopy(const DomainRef& domain) = 0;
-  /// Events of that domain until the subscription ends. Errors: unsupported when the host has none.
+  /// Events of that domain, of every one when its UUID is zero, until the subscription ends.
+  /// Errors: unsupported when the host has none.
   virtual Task<std::unique_ptr<Subscription>> subscribe(const DomainRef& domain, OnEvent on) = 0;
 
   // -- the phases -------------------------------------------------------------------------------

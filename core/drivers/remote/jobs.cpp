@@ -90,7 +90,7 @@ struct RemoteHost::Events {
     std::vector<std::int32_t> callbacks;
     bool registered = false;
     bool wants(std::int32_t callback, const DomainRef& of) const {
-      if (domain != of.uuid) return false;
+      if (domain != Uuid{} && domain != of.uuid) return false;
       return !registered || std::ranges::find(callbacks, callback) != callbacks.end();
     }
   };
@@ -167,7 +167,8 @@ std::shared_ptr<RemoteHost::Events> RemoteHost::listen(rpc::Client& client) {
 RemoteHost::~RemoteHost() { events_->client = nullptr; }
 
 Task<std::int32_t> RemoteHost::register_event(std::int32_t event_id, const DomainRef& domain) {
-  EventRegisterArgs args{event_id, xdr::Maybe<Domain>(to_wire(domain))};
+  EventRegisterArgs args{event_id, {}};
+  if (domain.uuid != Uuid{}) args.dom = xdr::Maybe<Domain>(to_wire(domain));
   const IntRet ret = co_await client_->call<EventRegister>(std::move(args));
   co_return ret.value;
 }
