@@ -5,6 +5,7 @@
 
 namespace vmferry::cli {
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration has none
 #define VMFERRY_COMMAND(constant) extern const Command constant;
 #include "cli/commands.def"
 #undef VMFERRY_COMMAND

@@ -43,8 +43,8 @@ void Table::add(std::vector<std::string> row) {
 }
 
 std::string Table::text() const {
-  std::vector<std::size_t> widths;
-  for (const std::string& cell : head_) widths.push_back(columns(cell));
+  std::vector<std::size_t> widths(head_.size());
+  std::ranges::transform(head_, widths.begin(), columns);
   for (const auto& row : rows_)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
   const auto line = [&](const std::vector<std::string>& row) {

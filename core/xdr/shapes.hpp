@@ -46,7 +46,7 @@ struct Opaque {
 /// Exactly N bytes of anything.
 template <std::uint32_t N>
 struct Fixed {
-  static constexpr std::size_t kMinSize = (N + 3) / 4 * 4;
+  static constexpr std::size_t kMinSize = (std::size_t{N} + 3) / 4 * 4;
   std::array<std::byte, N> v;
   Fixed() : v{} {}
   Fixed(const std::array<std::byte, N>& bytes) : v(bytes) {}

@@ -9,8 +9,8 @@
 
 #include "core/base/error.hpp"
 
-struct _xmlDoc;
-struct _xmlNode;
+struct _xmlDoc;   // NOLINT(bugprone-reserved-identifier): libxml2's name
+struct _xmlNode;  // NOLINT(bugprone-reserved-identifier)
 
 namespace vmferry::xml {
 

@@ -46,7 +46,9 @@ class Memory {
   std::uint32_t dirty_pages() const { return dirty_count_; }
   std::vector<std::uint32_t> take_dirty();
   bool same_content(const Memory& other) const { return bytes_ == other.bytes_; }
-  void flip_bit(std::uint32_t number) { bytes_[number * shape_.page_size] ^= std::byte{1}; }
+  void flip_bit(std::uint32_t number) {
+    bytes_[std::size_t{number} * shape_.page_size] ^= std::byte{1};
+  }
 
  private:
   std::uint64_t draw() const;
