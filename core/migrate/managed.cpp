@@ -59,35 +59,29 @@ Task<> wait_given_up(Copy& copy) {
   while (!copy.given_up) co_await copy.changed.wait();
 }
 
-Task<> keep(Task<Cookie> performing, std::optional<Result<Cookie>>& into) {
-  into = co_await settle(std::move(performing));
+// Nothing may come between Perform's reply and Finish's request, not even who follows the copy: the
+// guest stands still meanwhile.
+Task<> switch_over(Run& run, Copy& copy, Task<Cookie> performing, ReadyFinish& go, Switched& out) {
+  out.performed = co_await settle(std::move(performing));
+  if (!*out.performed) co_return;
+  const bool old = run.plan.protocol < Protocol::v3;
+  Task<Finished> finishing = go(old ? run.prepare_cookie : **out.performed, Verdict::completed);
+  run.mark(Phase::finish);
+  copy.ended = copy.finishing = true;
+  out.finished = co_await settle(std::move(finishing));
 }
 
-// Perform's answer; or that there is none though the source was asked to abort.
-Task<Result<Cookie>> performed(Task<Cookie> performing, Copy& copy) {
-  std::optional<Result<Cookie>> answer;
-  Task<> kept = keep(std::move(performing), answer);
-  const std::size_t first = co_await first_of(std::move(kept), wait_given_up(copy));
-  if (first == 0) co_return *std::move(answer);
-  Error silent(ErrorId::timed_out, "the source accepted the abort, but does not end its copy");
-  silent.reply_lost = true;
-  co_return std::unexpected(std::move(silent));
-}
-
-// Nothing may come between Perform's reply and Finish's request: the guest stands still meanwhile.
+// To Perform's answer, and Finish's; or to none, though the source was asked to abort.
 Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish& go,
                        Switched& out) {
   const PhaseCall call = run.source_call();
   Task<Cookie> performing = run.source.host->perform(call, prepared, std::nullopt);
-  out.performed = co_await performed(std::move(performing), copy);
-  if (*out.performed) {
-    const bool old = run.plan.protocol < Protocol::v3;
-    const Cookie& cookie = old ? run.prepare_cookie : **out.performed;
-    Task<Finished> finishing = go(cookie, Verdict::completed);
-    run.mark(Phase::finish);
-    copy.ended = copy.finishing = true;
-    copy.changed.notify();
-    out.finished = co_await settle(std::move(finishing));
+  Task<> switching = switch_over(run, copy, std::move(performing), go, out);
+  const std::size_t first = co_await first_of(std::move(switching), wait_given_up(copy));
+  if (first == 1 && !copy.finishing) {
+    Error silent(ErrorId::timed_out, "the source accepted the abort, but does not end its copy");
+    silent.reply_lost = true;
+    out.performed = std::unexpected(std::move(silent));
   }
   copy.ended = copy.over = true;
   copy.changed.notify();
