@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <asio/co_spawn.hpp>
+#include <asio/ip/address.hpp>
 
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
@@ -170,8 +171,11 @@ std::size_t most_clients(std::size_t asked) {
   return std::min(asked, room);
 }
 
-bool loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+// A name like 127.0.0.1.example.org may lead anywhere.
+bool loopback(const std::string& host) {
+  std::error_code trouble;
+  const auto address = asio::ip::make_address(host, trouble);
+  return host == "localhost" || (!trouble && address.is_loopback());
 }
 
 Result<mode_t> mode_of(const std::string& text) {

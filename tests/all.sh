@@ -3,6 +3,7 @@
 # rules, fuzzers for a moment, and real libvirt hosts. As root on Debian 12. One build serves all.
 #
 #   tests/all.sh              FUZZ_SECONDS=N (default 10) for each fuzzer
+#                             SIMULATION_SECONDS=N (default 45) for seeds that nobody has tried
 #   VMFERRY_SKIP=xen          leaves out the Xen hosts, and says so
 #
 # Closes with "N passed, N failed"; the exit status says the same.
@@ -69,8 +70,11 @@ for rules in tests/tidy.py tests/layers.py; do
 done
 suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
   "$build/tests/unit_tests"
-single "simulation: every single fault at every step, and fixed seeds" 600 \
+single "simulation: every single fault at every step, and fixed seeds" 900 \
   "$build/tests/simulation" --exhaustive --seeds 300
+single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 199
+single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
+single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-45}"
 single "manual pages are clean" 60 mandoc -T lint -W style man/*.1
 single "completions in bash, zsh and fish" 300 /usr/bin/python3 tests/completions/shells.py \
   "$build/vmferry" . --all

@@ -21,16 +21,24 @@ std::string both_sides(const Run& run) {
                      describe(run.report.destination));
 }
 
+Task<std::optional<bool>> defined_there(Run& run) {
+  for (int tries = 0; tries < 3; ++tries) {
+    const auto connected = co_await settle(run.reconnect(run.destination));
+    if (!connected) break;
+    const auto persistent = co_await settle(run.destination.host->is_persistent(run.plan.domain));
+    if (persistent) co_return *persistent;
+    if (persistent.error().id == ErrorId::no_domain) co_return false;
+    if (!run.destination.host->lost()) break;
+  }
+  co_return std::nullopt;
+}
+
 namespace {
 
 using Seen = Sighting::Seen;
 constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
 constexpr std::int32_t kOperationAborted = 78;
-
-Task<bool> defined_there(Run& run) {
-  const auto persistent = co_await settle(run.destination.host->is_persistent(run.plan.domain));
-  co_return persistent.value_or(false);
-}
+constexpr Micros kPatience = std::chrono::seconds(5);
 
 // Of a definition that was to move, libvirt's qemu driver (9.0) keeps after a cancelled Finish a
 // domain that is neither active nor defined, and would be in the way of the next attempt. Defining
@@ -38,8 +46,8 @@ Task<bool> defined_there(Run& run) {
 Task<> remove_ghost(Run& run) {
   const Sighting seen = co_await run.glance(run.destination);
   if (seen.seen != Seen::inactive) co_return;
-  const bool defined = co_await defined_there(run);
-  if (defined) co_return;  // it was there before
+  const std::optional<bool> defined = co_await defined_there(run);
+  if (defined.value_or(true)) co_return;  // it was there before
   const auto* xml = run.plan.params.get<std::string>("destination_xml");
   if (xml == nullptr) co_return;
   const auto made = co_await settle(run.destination.host->define(*xml, DefineFlags::none));
@@ -86,6 +94,8 @@ Task<> end_incoming(Run& run) {
   run.note(fmt::format("the destination, asked to clean up, said: {}", ended.error().message));
 }
 
+}  // namespace
+
 Task<> release_source(Run& run) {
   if (run.plan.protocol < Protocol::v3) co_return;  // there is no such phase
   const bool by_confirm = run.source_stands || run.plan.change_protection;
@@ -102,6 +112,8 @@ Task<> release_source(Run& run) {
     run.note(fmt::format("the source, asked to give up the migration, said: {}",
                          released.error().message));
 }
+
+namespace {
 
 // The destination is known not to run the guest, so a source stopped by the migration may go on.
 Task<Sighting> resume_source(Run& run) {
@@ -168,13 +180,15 @@ Task<> judge_home(Run& run, Error failure) {
     co_return;
   }
   const Seen seen = run.report.source.seen;
-  const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive);
+  const bool gone = seen == Seen::absent || (run.was_active && seen == Seen::inactive) ||
+                    (seen == Seen::unreachable && run.died);
   if (in_postcopy(run.report.source)) {
     close_verdict(run, Whereabouts::undecided, half_way(run, told));
   } else if (gone) {
-    Error lost(ErrorId::guest_lost, fmt::format("the source's guest is {}; it was never started on "
-                                                "the destination",
-                                                describe(run.report.source)));
+    const std::string now = run.died ? "not running any more" : describe(run.report.source);
+    Error lost(
+        ErrorId::guest_lost,
+        fmt::format("the source's guest is {}; it was never started on the destination", now));
     lost.note(std::move(told.message));
     close_verdict(run, Whereabouts::lost, std::move(lost).at(Side::source));
   } else if (seen == Seen::unreachable) {
@@ -235,6 +249,49 @@ Task<Sighting> wait_for_source(Run& run) {
   }
 }
 
+// Does the destination know that the guest never ran there?
+Task<bool> known_never_to_have_run(Run& run, const Cookie& begun, Witness* witness) {
+  if (witness && witness->never_ran()) co_return true;
+  if (!run.destination.host || run.destination.host->lost()) co_return false;
+  Task<std::optional<bool>> asked = run.destination.host->ever_started(run.plan.domain, begun);
+  const auto record = co_await settle(std::move(asked));
+  co_return record && *record && !**record;
+}
+
+}  // namespace
+
+bool still_incoming(const Sighting& s) {
+  const bool waits = s.status.reason == kPausedMigration || s.status.reason == kPausedStartingUp;
+  return (s.seen == Seen::paused && waits) || (in_postcopy(s) && !postcopy_broke(s));
+}
+
+namespace {
+
+// Until the destination has made up its mind: it runs the guest, or has dropped it.
+Task<Sighting> wait_for_destination(Run& run) {
+  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  for (;;) {
+    Sighting seen = co_await run.look(run.destination);
+    const bool decided = seen.known() && !still_incoming(seen);
+    // In post-copy it waits for its memory for as long as that comes; the user may lose patience.
+    const bool fed = seen.status.runs() && seen.status.reason == kRunningPostcopy;
+    const bool patient = fed && run.engine.stop.times() < 2;
+    if ((decided && !fed) || (!patient && run.engine.clock.now() >= give_up)) co_return seen;
+    co_await run.pause();
+  }
+}
+
+}  // namespace
+
+bool arrived(const Run& run, const Sighting& seen) {
+  if (in_postcopy(seen)) return false;  // the source still has some of its memory
+  if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
+  if (seen.seen == Seen::running) return true;
+  return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
+}
+
+namespace {
+
 // The source's QEMU is gone, but the destination may have received everything: nothing can run
 // twice any more, so it may try.
 Task<> try_destination(Run& run, Error failure) {
@@ -251,42 +308,15 @@ Task<> try_destination(Run& run, Error failure) {
     co_await verify(run);
     co_return;
   }
-  co_await judge_home(run, std::move(failure));
-}
-
-// Does the destination know that the guest never ran there?
-Task<bool> known_never_to_have_run(Run& run, const Cookie& begun, Witness* witness) {
-  if (witness && witness->never_ran()) co_return true;
-  if (!run.destination.host || run.destination.host->lost()) co_return false;
-  Task<std::optional<bool>> asked = run.destination.host->ever_started(run.plan.domain, begun);
-  const auto record = co_await settle(std::move(asked));
-  co_return record && *record && !**record;
-}
-
-bool still_incoming(const Sighting& s) {
-  const bool waits = s.status.reason == kPausedMigration || s.status.reason == kPausedStartingUp;
-  return (s.seen == Seen::paused && waits) || (in_postcopy(s) && !postcopy_broke(s));
-}
-
-// Until the destination has made up its mind: it runs the guest, or has dropped it.
-Task<Sighting> wait_for_destination(Run& run) {
-  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
-  for (;;) {
-    Sighting seen = co_await run.look(run.destination);
-    const bool decided = seen.known() && !still_incoming(seen);
-    // In post-copy it waits for its memory for as long as that comes; the user may lose patience.
-    const bool fed = seen.status.runs() && seen.status.reason == kRunningPostcopy;
-    const bool patient = fed && run.engine.stop.times() < 2;
-    if ((decided && !fed) || (!patient && run.engine.clock.now() >= give_up)) co_return seen;
-    co_await run.pause();
+  if (!finished && finished.error().reply_lost) {
+    run.report.destination = co_await wait_for_destination(run);
+    if (arrived(run, run.report.destination))
+      co_await verify(run);
+    else
+      co_await leave_undecided(run, finished.error());
+    co_return;
   }
-}
-
-bool arrived(const Run& run, const Sighting& seen) {
-  if (in_postcopy(seen)) return false;  // the source still has some of its memory
-  if (run.moves_stopped()) return seen.seen == Seen::inactive || seen.active();
-  if (seen.seen == Seen::running) return true;
-  return seen.seen == Seen::paused && run.plan.flags.has(Flag::paused) && !still_incoming(seen);
+  co_await judge_home(run, std::move(failure));
 }
 
 Task<> give_up_finish(Run& run, Error failure, bool never_ran) {
@@ -319,26 +349,7 @@ Task<bool> after_failed_old_finish(Run& run, Error failure) {
   co_return false;
 }
 
-// Post-copy has no way back: the source is told, so that the job can be resumed later.
-Task<> postcopy_failed(Run& run, Error failure) {
-  const bool connected = run.source.host && !run.source.host->lost();
-  if (!failure.reply_lost && connected) co_await release_source(run);
-  run.enter(Phase::verify);
-  run.report.source = co_await run.glance(run.source);
-  run.report.destination = co_await run.glance(run.destination);
-  close_verdict(run, Whereabouts::undecided, half_way(run, failure));
-}
-
 }  // namespace
-
-Error half_way(Run& run, const Error& failure) {
-  Error told(ErrorId::undecided,
-             fmt::format("post-copy did not complete: {} ({})", failure.message, both_sides(run)));
-  told.remedy =
-      "The guest's memory is on both hosts: destroy neither. When the network is back, repeat the "
-      "same command with --postcopy-resume.";
-  return told.at(failure.side).in(failure.phase);
-}
 
 Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too) {
   if (run.postcopy) {
@@ -377,11 +388,7 @@ Task<bool> after_lost_perform(Run& run, Error failure) {
     const bool arrived = co_await after_lost_perform_to_the_end(run, std::move(failure));
     co_return arrived;
   }
-  if (run.postcopy) {
-    co_await postcopy_failed(run, std::move(failure));
-    co_return false;
-  }
-  if (run.source.host && !run.source.host->lost()) {
+  if (run.source.host && !run.source.host->lost() && !run.postcopy) {
     // A copy that hangs in its abort may end when its other end does.
     const Sighting hanging = co_await run.look(run.source);
     if (hanging.active()) co_await end_incoming(run);
@@ -389,6 +396,11 @@ Task<bool> after_lost_perform(Run& run, Error failure) {
     run.notice("the connection to the source broke while the guest was copied; asking it again");
   }
   const Sighting seen = co_await wait_for_source(run);
+  if (run.postcopy || in_postcopy(seen)) {
+    const bool pushed = co_await push_postcopy(run);
+    if (!pushed) co_await postcopy_failed(run, std::move(failure));
+    co_return pushed;
+  }
   const bool destination_up = run.destination.host && !run.destination.host->lost();
   const bool gone = seen.known() && !seen.active();
   if (gone && run.was_active && destination_up) {
@@ -429,6 +441,15 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
     const bool there = co_await after_failed_old_finish(run, std::move(failure));
     co_return there;
   }
+  if (run.plan.flags.has(Flag::postcopy) && !run.postcopy) {
+    const Sighting here = co_await run.glance(run.source);
+    run.postcopy = here.seen == Seen::paused && in_postcopy(here);
+  }
+  if (run.postcopy) {
+    const bool pushed = co_await push_postcopy(run);
+    if (!pushed) co_await postcopy_failed(run, std::move(failure));
+    co_return pushed;
+  }
   if (!failure.reply_lost && !waits_for_anybody) {
     // It answered, so it is not about to start the guest; an incoming guest still there is ended.
     const Sighting first = co_await run.look(run.destination);
@@ -442,8 +463,12 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
   }
   const Sighting seen = run.report.destination;
   if (offline && seen.known()) {
-    const bool defined = co_await defined_there(run);
-    if (defined && failure.reply_lost) co_return true;
+    const std::optional<bool> defined = co_await defined_there(run);
+    if (defined.value_or(false) && failure.reply_lost) co_return true;
+    if (!defined && failure.reply_lost) {
+      co_await leave_undecided(run, failure);
+      co_return false;
+    }
     co_await bring_home(run, std::move(failure), true, true);
     co_return false;
   }
@@ -453,7 +478,7 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
     co_return true;
   }
   const bool may_be_half = run.plan.flags.has(Flag::postcopy) && !seen.known();
-  if (run.postcopy || in_postcopy(seen) || may_be_half) {
+  if (in_postcopy(seen) || may_be_half) {
     co_await postcopy_failed(run, std::move(failure));
     co_return false;
   }
@@ -468,35 +493,66 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
   co_return false;
 }
 
+// Ends the paused copy on the source. True: it was told.
+static Task<bool> end_source_copy(Run& run) {
+  if (run.plan.departs.confirm_frees) {
+    const PhaseCall call = run.source_call();
+    const Cookie none;
+    Task<> asked = run.source.host->confirm(call, none, Verdict::completed);
+    const auto confirmed = co_await settle(std::move(asked));
+    if (confirmed) run.note("the source was told once more");
+    co_return confirmed.has_value();
+  }
+  Task<> asked = run.source.host->destroy(run.plan.domain, 0);
+  const auto destroyed = co_await settle(std::move(asked));
+  if (destroyed) run.note("the paused copy left on the source was removed");
+  co_return destroyed.has_value();
+}
+
+// What Confirm would have done last.
+static Task<> undefine_source(Run& run) {
+  std::string trouble;
+  for (int tries = 0; tries < 3; ++tries) {
+    const auto connected = co_await settle(run.reconnect(run.source));
+    if (!connected) co_return;  // verify() tells
+    Task<> asked = run.source.host->undefine(run.plan.domain, 0);
+    const auto undefined = co_await settle(std::move(asked));
+    if (undefined || undefined.error().id == ErrorId::no_domain) co_return;
+    trouble = undefined.error().message;
+    if (!run.source.host->lost()) break;
+  }
+  Error told(ErrorId::leftover,
+             fmt::format("the guest moved, but the source still has its definition: {}", trouble));
+  told.remedy = fmt::format("Remove it: `vmferry -c '{}' undefine {}`.", run.source.uri,
+                            run.plan.domain.name);
+  run.report.error = std::move(told).at(Side::source).in("confirm");
+}
+
 Task<> after_failed_confirm(Run& run, Error failure) {
   run.note(fmt::format("confirm: {}", failure.message));
-  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  const Micros began = run.engine.clock.now();
   Sighting here;
   for (;;) {
     const Sighting there = co_await run.glance(run.destination);
     here = co_await run.look(run.source);
-    const bool removable = here.seen == Seen::paused && there.active() && !in_postcopy(here);
-    if (here.known() && !here.active()) break;
-    if (!here.known() || here.seen == Seen::running) break;
-    if (removable && run.plan.departs.confirm_frees) {
-      const PhaseCall call = run.source_call();
-      const Cookie none;
-      Task<> asked = run.source.host->confirm(call, none, Verdict::completed);
-      const auto confirmed = co_await settle(std::move(asked));
-      if (confirmed) run.note("the source was told once more");
-    } else if (removable) {
-      Task<> asked = run.source.host->destroy(run.plan.domain, 0);
-      const auto destroyed = co_await settle(std::move(asked));
-      if (destroyed) run.note("the paused copy left on the source was removed");
-    }
-    if (run.engine.clock.now() >= give_up) break;
+    if (here.known() && here.seen != Seen::paused) break;
+    const Micros passed = run.engine.clock.now() - began;
+    // The source may notice by itself that post-copy is over.
+    const bool patient = in_postcopy(here) && passed < kPatience;
+    bool told = false;
+    if (here.active() && arrived(run, there) && !patient) told = co_await end_source_copy(run);
+    if (told) here = co_await run.look(run.source);
+    const bool over = here.known() && !here.active();
+    if (over || passed >= run.engine.options.settle_for) break;
     co_await run.pause();
   }
-  const bool over = here.known() && !here.active() && !run.source.host->lost();
-  if (!run.plan.flags.has(Flag::undefine_source) || !over) co_return;
-  Task<> asked = run.source.host->undefine(run.plan.domain, 0);
-  const auto undefined = co_await settle(std::move(asked));
-  (void)undefined;  // it may be gone already; verify() looks
+  if (here.known() && !here.active()) {
+    if (run.plan.flags.has(Flag::undefine_source)) co_await undefine_source(run);
+  } else {
+    Error told(ErrorId::leftover,
+               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
+    run.report.error = std::move(told).at(Side::source).in("confirm");
+  }
 }
 
 }  // namespace vmferry

@@ -95,8 +95,9 @@ Error explain(Run& run, Error failure) {
   return told.at(Side::source).in("perform");
 }
 
-// The call failed. Who has the guest? Only what both ends say counts.
-void judge(Run& run, Error failure) {
+// The call failed. Who has the guest? Only what both ends say counts. `defined`: the definition
+// that was to move is known to have come to the destination.
+void judge(Run& run, Error failure, bool defined) {
   const Sighting& here = run.report.source;
   const Sighting& there = run.report.destination;
   const std::string seen = both_sides(run);
@@ -118,6 +119,13 @@ void judge(Run& run, Error failure) {
       run.report.error =
           Error(ErrorId::leftover,
                 fmt::format("the guest moved, but the source's copy is {}", describe(here)))
+              .at(Side::source);
+  } else if (defined) {
+    run.report.where = Whereabouts::destination;
+    run.note(failure.message);
+    if (run.plan.flags.has(Flag::undefine_source) && here.seen != Seen::absent)
+      run.report.error =
+          Error(ErrorId::leftover, "the definition moved, but the source still has it")
               .at(Side::source);
   } else if (run.moves_stopped() && here.seen == Seen::inactive) {
     run.report.where = Whereabouts::source;
@@ -147,6 +155,25 @@ Task<> see_both(Run& run) {
   }
 }
 
+// Moving a definition is no job that could be seen: the daemon may be at it until it shows. True:
+// it came to the destination.
+Task<bool> wait_for_definition(Run& run) {
+  const Micros give_up = run.engine.clock.now() + 2 * run.engine.options.settle_for;
+  for (;;) {
+    const Sighting there = co_await run.glance(run.destination);
+    const Sighting here = co_await run.glance(run.source);
+    bool defined = false;
+    if (there.seen == Seen::inactive) {
+      const std::optional<bool> kept_there = co_await defined_there(run);
+      defined = kept_there.value_or(false);
+    }
+    const bool kept = !run.plan.flags.has(Flag::undefine_source);
+    if (defined && (kept || here.seen == Seen::absent)) co_return true;
+    if (run.engine.clock.now() >= give_up) co_return defined;
+    co_await run.pause();
+  }
+}
+
 }  // namespace
 
 Task<> run_by_source(Run& run) {
@@ -157,7 +184,7 @@ Task<> run_by_source(Run& run) {
   auto [before, listening] =
       co_await both(settle(run.source.host->status(run.plan.domain)), listening_to(run, copy));
   if (before) {
-    run.was_active = before->active();
+    run.was_active = before->active() || run.plan.active;
     run.was_stopped = !run.was_active;
     run.was_running = before->runs();
   }
@@ -177,14 +204,28 @@ Task<> run_by_source(Run& run) {
     Vigil vigil(run, began);
     co_await vigil.until_over();
   }
+  bool defined = false;
+  if (failure.reply_lost && run.moves_stopped()) defined = co_await wait_for_definition(run);
   co_await see_both(run);
+  const Sighting& here = run.report.source;
+  if (here.seen == Seen::paused && in_postcopy(here)) {
+    const bool pushed = co_await push_postcopy(run);
+    if (!pushed) {
+      failure.reply_lost = true;  // the source has no job of ours to give up
+      co_await postcopy_failed(run, std::move(failure));
+      co_return;
+    }
+    co_await after_failed_confirm(run, std::move(failure));
+    co_await verify(run);
+    co_return;
+  }
   std::optional<Error> stuck = co_await prove_source_runs(run, failure);
   if (stuck) {
     run.report.where = Whereabouts::undecided;
     run.report.error = *std::move(stuck);
     co_return;
   }
-  judge(run, std::move(failure));
+  judge(run, std::move(failure), defined);
 }
 
 }  // namespace vmferry

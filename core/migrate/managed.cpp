@@ -32,8 +32,8 @@ Task<Begun> begin(Run& run, const PhaseCall& call) {
       has_begin_and_confirm(run.plan.protocol) ? run.source.host->begin(call) : old_begin(run);
   auto [begun, status] =
       co_await both(settle(std::move(asked)), settle(run.source.host->status(run.plan.domain)));
-  if (!begun) throw std::move(begun).error().at(Side::source).in("begin");
   if (status) run.found(*status);
+  if (!begun) throw std::move(begun).error().at(Side::source).in("begin");
   co_return *std::move(begun);
 }
 
@@ -64,6 +64,7 @@ Task<> wait_given_up(Copy& copy) {
 Task<> switch_over(Run& run, Copy& copy, Task<Cookie> performing, ReadyFinish& go, Switched& out) {
   out.performed = co_await settle(std::move(performing));
   if (!*out.performed) co_return;
+  run.performed = **out.performed;
   const bool old = run.plan.protocol < Protocol::v3;
   Task<Finished> finishing = go(old ? run.prepare_cookie : **out.performed, Verdict::completed);
   run.mark(Phase::finish);

@@ -17,6 +17,7 @@ struct Plan {
   Kind kind = Kind::managed;
   Protocol protocol = Protocol::v3_params;
   DomainRef domain;
+  bool active = false;  ///< the guest was seen to be active when this was planned
   FlagSet flags;
   Params params;
   std::string source_uri;  ///< connection URIs, complete

@@ -69,6 +69,7 @@ Resolver::Resolver(const Request& request, const HostView& source, const HostVie
   out_.asked = request;
   out_.rules = rules_.name;
   out_.plan.domain = domain.ref;
+  out_.plan.active = domain.status.active();
   out_.plan.params = request.params;
   out_.plan.source_uri = source.uri;
   out_.plan.destination_uri = destination.uri;

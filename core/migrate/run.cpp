@@ -52,7 +52,8 @@ void Run::enter(Phase phase) {
 }
 
 void Run::found(const DomainStatus& status) {
-  was_active = status.active();
+  was_active = status.active() || plan.active;  // one that has died since was no stopped one
+  died = was_active && !status.active();
   was_stopped = !was_active;
   was_running = status.runs();
   if (status.state == DomainState::paused && !plan.flags.has(Flag::postcopy_resume))

@@ -28,7 +28,8 @@ class Run {
   /// The source's state, as read while it held still: a paused guest arrives paused.
   void found(const DomainStatus& status);
   bool was_running = false;  ///< when the migration began
-  bool was_active = false;
+  bool was_active = plan.active;
+  bool died = false;         ///< it ran when this was planned, and does not since
   bool was_stopped = false;  ///< seen to be inactive; both are false when it could not be seen
   /// Nothing runs afterwards: a definition moves, or a guest that is shut off.
   bool moves_stopped() const { return plan.flags.has(Flag::offline) || was_stopped; }
@@ -39,6 +40,7 @@ class Run {
   std::string abort_why;         ///< why the copy was aborted, if it was
   /// What Finish is given before v3, where Perform has no cookie of its own.
   Cookie prepare_cookie;
+  Cookie performed;             ///< Perform's
   std::shared_ptr<Copy*> copy;  ///< the copy, if there is one now
 
   /// Throws `cancelled` when the user asked to stop.
@@ -138,8 +140,23 @@ void close_verdict(Run& run, Whereabouts where, Error error);
 Error of_phase(Error failure);
 /// What run.report saw on each side, in words.
 std::string both_sides(const Run& run);
+/// Whether the guest came to the destination as it should, whole.
+bool arrived(const Run& run, const Sighting& seen);
+/// A guest that waits for Finish, or for the rest of its memory.
+bool still_incoming(const Sighting& seen);
+/// Whether the guest has a definition on the destination. None: it could not be asked.
+Task<std::optional<bool>> defined_there(Run& run);
+/// Tells the source that the migration is given up.
+Task<> release_source(Run& run);
+
+// After the switch to post-copy there is only the way forward (postcopy.cpp).
 /// The error for a guest whose memory is on both hosts, as run.report saw it.
 Error half_way(Run& run, const Error& failure);
+/// Makes the destination run the guest, telling it again where an answer was lost. True: it does,
+/// and has all of its memory. report.destination is what was seen.
+Task<bool> push_postcopy(Run& run);
+/// The verdict when that did not come about.
+Task<> postcopy_failed(Run& run, Error failure);
 /// Asks both sides where the guest is, and makes the verdict final.
 Task<> verify(Run& run);
 

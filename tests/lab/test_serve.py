@@ -323,6 +323,21 @@ def test_serve_sigterm_lets_a_migration_finish(lab):
         del idle
 
 
+def test_serve_sigterm_rolls_back_what_takes_too_long(lab):
+    with Pair(lab, speed=1) as pair:
+        client = pair.start("virsh", "-c", pair.a.uri, "migrate", "--live", "--bandwidth", "5",
+                            "web1", pair.b.uri)
+        pair.wait_copying(pair.a)
+        begin = time.monotonic()
+        pair.b.process.send_signal(signal.SIGTERM)
+        out, err = client.communicate(timeout=60)
+        assert client.returncode != 0 and time.monotonic() - begin > 25, out + err
+        assert pair.b.process.wait(timeout=10) == 0
+        assert pair.a.state("web1") == "running"
+        jobs = pair.a.open().lookupByName("web1").jobStats()
+        assert jobs.get("operation") is None, jobs
+
+
 def test_serve_sigterm_leaves_idle_clients(lab):
     with Pair(lab) as pair:
         idle = pair.a.open()
@@ -377,8 +392,9 @@ def test_serve_unix_mode_and_peer(lab):
 
 
 def test_serve_tcp_is_for_loopback(lab):
-    refused = run(lab.vmferry, "serve", "--listen", "tcp:0.0.0.0:0")
-    assert refused.status == 3 and "--insecure-tcp" in refused.err, refused
+    for address in ("0.0.0.0", "127.0.0.1.example.org", "127.evil"):
+        refused = run(lab.vmferry, "serve", "--listen", f"tcp:{address}:0")
+        assert refused.status == 3 and "--insecure-tcp" in refused.err, refused
     directory = f"{lab.dir}/tcp"
     os.makedirs(directory)
     for options, listen, words in (([], "tcp:127.0.0.1:0", "serving"),

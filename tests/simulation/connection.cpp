@@ -9,18 +9,20 @@ namespace {
 template <class T>
 struct Answer {
   std::optional<Result<T>> result;
+  Micros carried_out{};
 };
 
 // What happens on the daemon's side. `make` holds its own copies of the arguments.
 template <class T, class Make>
 Task<> carry_out(Net* network, std::shared_ptr<Connection> link, std::shared_ptr<Answer<T>> answer,
                  Make make) {
-  co_await network->clock().sleep(network->latency);
+  co_await network->clock().sleep(network->delay() + network->slowness(link->host));
   if (link->lost && !link->late) co_return;
+  answer->carried_out = network->clock().now();
   Task<T> work = make(*link->daemon);
   auto result = co_await settle(std::move(work));
   network->look();
-  co_await network->clock().sleep(network->latency);
+  co_await network->clock().sleep(network->delay());
   answer->result = std::move(result);
   link->changed.notify();
 }
@@ -35,6 +37,33 @@ Error gone(bool sent) {
   error.reply_lost = sent;
   return error;
 }
+
+// A tunnel breaks with its connection.
+class LinkedStream final : public Stream {
+ public:
+  LinkedStream(std::unique_ptr<Stream> inner, std::shared_ptr<Connection> link)
+      : inner_(std::move(inner)), link_(std::move(link)) {}
+  Task<std::size_t> read_some(std::span<std::byte> into) override {
+    check();
+    return inner_->read_some(into);
+  }
+  Task<> write_all(std::span<const std::byte> from) override {
+    check();
+    return inner_->write_all(from);
+  }
+  Task<> finish_writing() override {
+    check();
+    return inner_->finish_writing();
+  }
+  void close() noexcept override { inner_->close(); }
+
+ private:
+  void check() const {
+    if (link_->lost) throw gone(true);
+  }
+  std::unique_ptr<Stream> inner_;
+  std::shared_ptr<Connection> link_;
+};
 
 }  // namespace
 
@@ -53,15 +82,17 @@ template <class T, class Make>
 Task<T> ClientHost::ask(std::string_view what, Make make) {
   const auto link = link_;
   Net& network = network_;
-  network.step(fmt::format("{} to {}", what, link->host));
-  if (link->lost || network.client_dead()) throw gone(false);
+  if (link->lost || !network.lives(link->owner)) throw gone(false);
+  network.step(what, " to ", *link);
+  if (link->lost || !network.lives(link->owner)) throw gone(false);
   const auto answer = std::make_shared<Answer<T>>();
   network.spawn(carry_out<T, Make>(&network, link, answer, std::move(make)));
   while (!answer->result && !link->lost) co_await link->changed.wait();
-  if (!link->lost) network.step(fmt::format("reply to {} from {}", what, link->host));
+  if (!link->lost && network.lives(link->owner)) network.step(what, ", answered by ", *link);
   // A daemon that is killed takes its answers with it.
   if (link->daemon->lost()) link->lost = true;
-  if (link->lost || network.client_dead()) throw gone(true);
+  if (link->lost || !network.lives(link->owner)) throw gone(true);
+  network.served(link->host, answer->carried_out);
   co_return value_or_throw(std::move(*answer->result));
 }
 
@@ -179,6 +210,13 @@ Task<Begun> ClientHost::begin(const PhaseCall& c) {
 }
 Task<Prepared> ClientHost::prepare(const PhaseCall& c, const Cookie& k) {
   return ask<Prepared>("prepare", [c, k](Host& h) { return h.prepare(c, k); });
+}
+Task<Tunnel> ClientHost::prepare_tunnel(const PhaseCall& c, const Cookie& cookie) {
+  Task<Tunnel> asked =
+      ask<Tunnel>("prepare_tunnel", [c, cookie](Host& h) { return h.prepare_tunnel(c, cookie); });
+  Tunnel tunnel = co_await std::move(asked);
+  tunnel.data = std::make_unique<LinkedStream>(std::move(tunnel.data), link_);
+  co_return tunnel;
 }
 Task<Cookie> ClientHost::perform(const PhaseCall& c, const Cookie& k,
                                  std::optional<std::string> uri) {

@@ -6,8 +6,10 @@ namespace vmferry::sim {
 
 /// Both ends of one connection. The daemon's end lives on until it has noticed.
 struct Connection {
-  Connection(const Executor& ex, std::string host_name) : host(std::move(host_name)), changed(ex) {}
+  Connection(const Executor& ex, std::string host_name, Party by)
+      : host(std::move(host_name)), owner(std::move(by)), changed(ex) {}
   std::string host;
+  Party owner;
   std::shared_ptr<TestHost> daemon;
   Signal changed;
   bool lost = false;  ///< the client's end knows
@@ -55,6 +57,7 @@ class ClientHost final : public Host {
   Task<std::unique_ptr<Subscription>> subscribe(const DomainRef& domain, OnEvent on) override;
   Task<Begun> begin(const PhaseCall& call) override;
   Task<Prepared> prepare(const PhaseCall& call, const Cookie& cookie) override;
+  Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie) override;
   Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
                        std::optional<std::string> dconnuri) override;
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;

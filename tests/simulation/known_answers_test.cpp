@@ -1,10 +1,18 @@
-// A checker that never failed is no evidence: known wrong behaviour must be found.
+// A checker that never failed is no evidence: known wrong behaviour must be found. And what it has
+// found stays found.
 #include <doctest/doctest.h>
 
 #include "tests/simulation/scenario.hpp"
 
 namespace vmferry::sim {
 namespace {
+
+Scenario scene(std::string_view way, std::vector<Fault> faults = {}) {
+  Scenario s;
+  s.way = find_way(way);
+  s.faults = std::move(faults);
+  return s;
+}
 
 // How many single cuts of the destination's connection end in a violation.
 int violations(Scenario base) {
@@ -18,14 +26,37 @@ int violations(Scenario base) {
   return bad;
 }
 
+// The step at which the log has that text, in an undisturbed run.
+int step_of(std::string_view way, std::string_view text) {
+  Scenario s = scene(way);
+  s.verbose = true;
+  for (const std::string& line : play(s).log)
+    if (line.contains(text)) return std::stoi(line);
+  FAIL("no such step: " << text);
+  return 0;
+}
+
+void check_all(std::string_view way, FaultKind kind) {
+  const int steps = play(scene(way)).steps;
+  for (int step = 1; step <= steps; ++step)
+    for (const bool late : {false, true}) {
+      const Outcome outcome = play(scene(way, {{step, kind, late}}));
+      INFO(arguments(scene(way, {{step, kind, late}})), ": ", outcome.told);
+      CHECK(outcome.violations == std::vector<std::string>());
+    }
+}
+
 TEST_CASE("simulation: no fault, no violation, and the same run twice") {
-  Scenario plain;
-  plain.verbose = true;
-  const Outcome first = play(plain);
-  const Outcome again = play(plain);
-  CHECK(first.exit == Exit::done);
-  CHECK(first.violations.empty());
-  CHECK(first.log == again.log);
+  for (const Way& way : ways()) {
+    Scenario plain = scene(way.name);
+    plain.verbose = plain.jitter = true;
+    const Outcome first = play(plain);
+    const Outcome again = play(plain);
+    INFO(way.name, ": ", first.told);
+    CHECK(first.violations.empty());
+    CHECK(first.log == again.log);
+    if (!way.rival && !way.timeout) CHECK(first.exit == Exit::done);
+  }
 }
 
 TEST_CASE("simulation: virsh's answer to a lost Finish is caught, ours is not wrong") {
@@ -38,6 +69,38 @@ TEST_CASE("simulation: virsh's answer to a lost Finish is caught, ours is not wr
   CHECK(violations(stock) == 0);
 }
 
+TEST_CASE("simulation: what was found once stays found, and a seed replays") {
+  using enum FaultKind;
+  const Scenario found[] = {
+      // The answer to "is it defined there?" was lost, and taken for no.
+      scene("offline", {{12, stop_destination, false}, {27, stop_destination, false}}),
+      // The source's definition stayed behind, and nobody was told.
+      scene("offline", {{8, cut_source, false}, {15, cut_source, false}}),
+      scene("storage", {{28, crash_source, false}, {37, cut_source, false}}),
+      // A definition that only waited for Finish was taken for an arrival.
+      scene("p2p-offline", {{9, cut_peer, true}}),
+      // Asking a destination in post-copy whether it had run the guest ended its half.
+      scene("p2p-postcopy", {{17, cut_peer, false}}),
+      // A guest in post-copy was told to give up when Finish had not been sent.
+      scene("postcopy", {{17, cut_destination, true}}),
+      // A daemon that had not begun its peer-to-peer migration was taken for done.
+      scene("p2p", {{6, cut_source, false}}),
+      // Sent before version 3, and lost: "never started there" was wrong.
+      scene("v2", {{30, crash_destination, false}, {25, cut_source, false}}),
+      // Begin was refused because the guest had died, and the source went away after that.
+      scene("live", {{3, kill_source, false}, {8, cut_source, false}}),
+  };
+  for (Scenario s : found)
+    for (const bool record : {true, false}) {
+      s.verbose = true;
+      s.record = record;
+      const Outcome first = play(s);
+      INFO(arguments(s), ": ", first.told);
+      CHECK(first.violations == std::vector<std::string>());
+      CHECK(first.log == play(s).log);
+    }
+}
+
 TEST_CASE("simulation: shrinking keeps what matters") {
   Scenario busy;
   busy.as_virsh = true;
@@ -48,11 +111,47 @@ TEST_CASE("simulation: shrinking keeps what matters") {
   }
   REQUIRE(struck > 0);
   for (int step = struck + 1; step <= struck + 4; ++step)
-    busy.faults.push_back({step, FaultKind::crash_destination, false});
+    busy.faults.push_back({step, FaultKind::crash_destination, true});
   REQUIRE_FALSE(play(busy).violations.empty());
   const Scenario small = shrunk(busy);
   CHECK(small.faults.size() < busy.faults.size());
   CHECK_FALSE(play(small).violations.empty());
+}
+
+TEST_CASE("simulation: a client killed at any await leaves a safe world") {
+  for (const std::string_view way : {"live", "p2p", "offline", "postcopy", "timeout-suspend"})
+    check_all(way, FaultKind::kill_client);
+}
+
+TEST_CASE("simulation: an offline definition that was only prepared is no arrival") {
+  check_all("offline", FaultKind::cut_destination);
+  check_all("p2p-offline", FaultKind::cut_source);
+}
+
+TEST_CASE("simulation: post-copy goes forward when Finish never reached the destination") {
+  check_all("postcopy", FaultKind::cut_destination);
+  check_all("p2p-postcopy", FaultKind::crash_source);
+}
+
+TEST_CASE("simulation: a guest that we suspended goes on when the answer to that was lost") {
+  check_all("timeout-suspend", FaultKind::cut_source);
+}
+
+TEST_CASE("simulation: a time limit outlives the connection of a peer-to-peer client") {
+  const int begun = step_of("p2p-timeout", "job_stats, answered by a");
+  const Outcome outcome = play(scene("p2p-timeout", {{begun, FaultKind::cut_source, false}}));
+  CHECK(outcome.exit == Exit::cancelled);
+  CHECK(outcome.violations.empty());
+}
+
+TEST_CASE("simulation: a source that cannot be asked is no success of a peer-to-peer migration") {
+  check_all("p2p", FaultKind::stop_source);
+}
+
+TEST_CASE("simulation: a guest that dies before its first phase is told as lost") {
+  const Outcome outcome = play(scene("live", {{2, FaultKind::kill_source, false}}));
+  CHECK(outcome.where == Whereabouts::lost);
+  CHECK(outcome.violations.empty());
 }
 
 }  // namespace

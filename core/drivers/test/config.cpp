@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/base/text.hpp"
 #include "core/drivers/test/world.hpp"
@@ -12,6 +13,7 @@ namespace vmferry::sim {
 namespace {
 
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostHeld = kGiB / 2;
 
 std::uint64_t hash(std::string_view text, std::uint64_t seed) {
   for (const char c : text) seed = mix(seed ^ static_cast<unsigned char>(c));
@@ -76,6 +78,12 @@ Result<> read_host(const xml::Node& node, HostSpec& host) {
                 "there are no rules for the driver '" + escaped(host.driver, 64) + "'");
   host.cpu_model = node.attribute("cpu-model").value_or(host.cpu_model);
   host.storage = node.attribute("storage").value_or(host.storage);
+  const std::string protocol = node.attribute("protocol").value_or("3-params");
+  static constexpr std::string_view protocols[] = {"1", "2", "3", "3-params"};
+  const auto version = std::ranges::find(protocols, protocol);
+  if (version == std::end(protocols))
+    return fail(ErrorId::xml, "<host protocol>: neither 1, 2, 3 nor 3-params");
+  host.protocol = static_cast<Protocol>(version - std::begin(protocols));
   host.record = node.get("record") != "no";
   host.events = node.get("events") != "no";
   host.statistics = node.get("statistics") != "no";
@@ -100,7 +108,16 @@ Result<> read_host(const xml::Node& node, HostSpec& host) {
 
 }  // namespace
 
-Result<GuestSpec> parse_guest(std::string_view text, std::uint64_t seed) {
+namespace {
+
+// What of a guest's XML does not depend on the world's seed.
+struct Parsed {
+  GuestSpec spec;
+  bool seeded = false;  // the seed of the memory is said
+  bool named = false;   // its UUID is said
+};
+
+Result<Parsed> parse_afresh(std::string_view text, std::uint64_t seed) {
   Result<xml::Doc> doc = xml::Doc::parse(text);
   if (!doc) return std::unexpected(std::move(doc).error());
   Result<xml::Domain> domain = xml::read_domain(*doc);
@@ -111,11 +128,12 @@ Result<GuestSpec> parse_guest(std::string_view text, std::uint64_t seed) {
   spec.uuid = domain->uuid.value_or(uuid_for(spec.name, seed));
   spec.memory_kib = domain->memory_kib;
   spec.vcpus = std::max(domain->vcpus, 1U);
-  spec.shape.seed = hash(to_string(spec.uuid), seed);
   std::uint64_t disk_bytes = kGiB;
+  bool seeded = false;
   if (const xml::Node sim = doc->root().at("metadata/guest")) {
     const Result<> read = read_simulation(sim, spec, disk_bytes);
     if (!read) return std::unexpected(read.error());
+    seeded = sim.attribute("seed").has_value();
   }
   for (const xml::Disk& disk : domain->disks)
     spec.disks.push_back({disk.target, disk.source, disk.cache, disk_bytes,
@@ -124,7 +142,33 @@ Result<GuestSpec> parse_guest(std::string_view text, std::uint64_t seed) {
   root.unset("id");
   if (!domain->uuid) root.add("uuid").set_text(to_string(spec.uuid));
   spec.xml = doc->to_string();
-  return spec;
+  return Parsed{std::move(spec), seeded, domain->uuid.has_value()};
+}
+
+// A migration reads the same document several times, and a simulation a million times.
+constexpr std::size_t kRemembered = 16;
+constexpr std::size_t kRememberedBytes = 16384;
+
+}  // namespace
+
+Result<GuestSpec> parse_guest(std::string_view text, std::uint64_t seed) {
+  static thread_local std::vector<std::pair<std::string, Parsed>> remembered;
+  const auto known = std::ranges::find(remembered, text,
+                                       [](const auto& r) -> std::string_view { return r.first; });
+  Parsed parsed;
+  if (known != remembered.end()) {
+    parsed = known->second;
+  } else {
+    Result<Parsed> fresh = parse_afresh(text, seed);
+    if (!fresh) return std::unexpected(std::move(fresh).error());
+    parsed = *std::move(fresh);
+    // Without a UUID the seed makes one.
+    const bool lasting = parsed.named && text.size() <= kRememberedBytes;
+    if (lasting && remembered.size() >= kRemembered) remembered.erase(remembered.begin());
+    if (lasting) remembered.emplace_back(text, parsed);
+  }
+  if (!parsed.seeded) parsed.spec.shape.seed = hash(to_string(parsed.spec.uuid), seed);
+  return std::move(parsed.spec);
 }
 
 std::string print_guest(const GuestSpec& spec, const std::string& name, std::int32_t id) {
@@ -134,6 +178,32 @@ std::string print_guest(const GuestSpec& spec, const std::string& name, std::int
   if (id >= 0) doc->root().set("id", std::to_string(id));
   doc->root().at("name").set_text(name);
   return doc->to_string();
+}
+
+// What must hold of all hosts together: names are unique, and the memory that is really held for
+// guests has a limit.
+static Result<> check_whole(const WorldSpec& world) {
+  std::set<std::string> hosts;
+  std::uint64_t held = 0;
+  for (const HostSpec& host : world.hosts) {
+    if (!hosts.insert(host.name).second)
+      return fail(ErrorId::xml, fmt::format("two hosts are named '{}'", escaped(host.name, 64)));
+    if (host.lowest > host.highest)
+      return fail(ErrorId::xml, "a host's lowest-version is above its highest-version");
+    std::set<std::string> names;
+    std::set<Uuid> uuids;
+    for (const std::string& xml : host.guests) {
+      const Result<GuestSpec> guest = parse_guest(xml, world.seed);
+      if (!guest) return std::unexpected(guest.error());
+      if (!names.insert(guest->name).second || !uuids.insert(guest->uuid).second)
+        return fail(ErrorId::xml, fmt::format("host '{}' has two guests named '{}', or of one UUID",
+                                              escaped(host.name, 64), escaped(guest->name, 64)));
+      held += std::uint64_t{guest->shape.pages} * guest->shape.page_size;
+    }
+  }
+  if (held > kMostHeld)
+    return fail(ErrorId::xml, "the guests of this world hold more than 512 MiB of real pages");
+  return {};
 }
 
 Result<WorldSpec> parse_world(std::string_view text) {
@@ -161,6 +231,8 @@ Result<WorldSpec> parse_world(std::string_view text) {
     const Result<> read = read_host(node, world.hosts.emplace_back());
     if (!read) return std::unexpected(read.error());
   }
+  const Result<> sound = check_whole(world);
+  if (!sound) return std::unexpected(sound.error());
   return world;
 }
 

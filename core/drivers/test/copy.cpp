@@ -24,13 +24,15 @@ Method method_of(const PhaseCall& call) {
   const auto* name = call.params.get<std::string>("compression");
   if (!name) return call.flags.has(Flag::compressed) ? Method::xbzrle : Method::none;
   if (*name == "xbzrle") return Method::xbzrle;
-  if (*name == "mt" || *name == "zlib") return Method::zlib;
+  // The simulation deflates whatever the method is called.
+  if (*name == "mt" || *name == "zlib" || *name == "zstd") return Method::zlib;
   throw refusal(ErrorId::unsupported, 74,
                 fmt::format("this host cannot compress with '{}'", *name));
 }
 
 int level_of(const Params& params) {
-  for (const char* field : {"compression.zlib.level", "compression.mt.level"})
+  for (const char* field :
+       {"compression.zlib.level", "compression.zstd.level", "compression.mt.level"})
     if (params.has(field))
       return static_cast<int>(std::min<std::uint64_t>(number(params, field), 9));
   return 1;
@@ -99,6 +101,9 @@ class Copy {
   }
 
   void start() {
+    if (const auto* uri = call_.params.get<std::string>("graphics_uri"))
+      guest_->clients_sent_to = *uri;
+    job_->postcopy_mib = number(call_.params, "bandwidth.postcopy");
     world_.advance(*guest_);
     guest_->memory.start_log();
     CopyFigures& f = figures();
@@ -116,15 +121,19 @@ class Copy {
 
   bool wanted(const GuestDisk& disk) const {
     if (disk.readonly) return false;
-    if (!call_.params.has("migrate_disks")) return true;
+    return !call_.params.has("migrate_disks") || said_of("migrate_disks", disk);
+  }
+  bool said_of(const char* field, const GuestDisk& disk) const {
     return std::ranges::any_of(call_.params.items, [&](const TypedParam& p) {
       const auto* name = std::get_if<std::string>(&p.value);
-      return p.field == "migrate_disks" && name && *name == disk.target;
+      return p.field == field && name && *name == disk.target;
     });
   }
-  // Incremental: the base is there, the top layer is a quarter of the whole.
+  // Incremental: the base is there, the top layer is a quarter of the whole. A third of a disk is
+  // zeroes, which need not be sent where they are looked for.
   std::uint64_t disk_bytes(const GuestDisk& disk) const {
-    return call_.flags.has(Flag::non_shared_inc) ? disk.bytes / 4 : disk.bytes;
+    const std::uint64_t all = call_.flags.has(Flag::non_shared_inc) ? disk.bytes / 4 : disk.bytes;
+    return said_of("migrate_disks_detect_zeroes", disk) ? all - all / 3 : all;
   }
 
   std::uint64_t rate() const {
@@ -203,6 +212,7 @@ class Copy {
 
   Task<> send_disks() {
     CopyFigures& f = figures();
+    if (f.disk_total > 0) path_->check_disks();
     while (f.disk_sent < f.disk_total) {
       const std::uint64_t piece =
           std::min<std::uint64_t>(f.disk_total - f.disk_sent, rate() / 10 + 1);
@@ -249,8 +259,11 @@ class Copy {
   }
 
   Micros expected_downtime() {
+    std::uint64_t speed = rate();
+    const std::uint64_t said = number(call_.params, "bandwidth.avail.switchover") * kMiB;
+    if (said > 0) speed = std::min(speed, said);
     return Micros(static_cast<std::int64_t>(guest_->memory.dirty_pages() * figures().page_bytes *
-                                            1000000 / rate()));
+                                            1000000 / speed));
   }
 
   void throttle() {
@@ -327,8 +340,9 @@ std::optional<std::uint32_t> next_missing(const Memory& memory, Incoming& in, st
 
 }  // namespace
 
-std::uint64_t postcopy_rate(const World& world, const Guest& source) {
+std::uint64_t postcopy_rate(const World& world, const Guest& source, const OutJob& job) {
   std::uint64_t rate = world.link().stream_bytes_per_s;
+  if (job.postcopy_mib > 0) rate = std::min(rate, job.postcopy_mib * kMiB);
   if (source.max_speed_postcopy > 0) rate = std::min(rate, source.max_speed_postcopy * kMiB);
   return std::max<std::uint64_t>(rate, 1);
 }
@@ -357,7 +371,7 @@ Task<> feed_postcopy(World& world, std::shared_ptr<Guest> guest) {
     }
     const std::uint64_t left = guest->memory.missing_pages() * job->figures.page_bytes;
     job->figures.memory_remaining = left;
-    job->figures.bps = postcopy_rate(world, *source);
+    job->figures.bps = postcopy_rate(world, *source, *job);
     const auto due = static_cast<double>(frames.size()) *
                      static_cast<double>(job->figures.page_bytes) / source->spec.shape.page_size /
                      static_cast<double>(job->figures.bps);
@@ -367,6 +381,26 @@ Task<> feed_postcopy(World& world, std::shared_ptr<Guest> guest) {
   }
   const auto ended = unpack(packer.end(0), *guest, *in);
   if (!ended) throw refusal(ErrorId::remote, 9, ended.error().message);
+  job->fed = true;
+}
+
+Task<> take_up_postcopy(World& world, std::shared_ptr<Guest> guest, std::shared_ptr<OutJob> job,
+                        const PhaseCall& call) {
+  const auto* uri = call.params.get<std::string>("migrate_uri");
+  co_await world.clock().sleep(2 * world.link().latency);
+  const auto there = world.listener(uri ? *uri : std::string()).second;
+  if (!there || !there->in || !world.link().up)
+    throw refusal(ErrorId::remote, 9, "unable to connect to the destination again");
+  CopyFigures& f = job->figures;
+  f.started = f.stopped = world.now();
+  f.page_bytes = guest->spec.memory_kib * 1024 / guest->spec.shape.pages;
+  f.memory_total = guest->spec.memory_kib * 1024;
+  f.memory_remaining = there->memory.missing_pages() * f.page_bytes;
+  job->postcopy_mib = number(call.params, "bandwidth.postcopy");
+  job->postcopy = true;
+  guest->status.reason = kPausedPostcopy;
+  there->in->feeder = guest;
+  there->in->feeding = job;
 }
 
 Task<> copy_guest(World& world, HostState& source, std::shared_ptr<Guest> guest,

@@ -1,6 +1,8 @@
 // The destination's phases: prepare, finish.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base/uri.hpp"
 #include "core/drivers/test/reception.hpp"
 #include "core/drivers/test/test_host.hpp"
@@ -42,6 +44,7 @@ std::string TestHost::listen_here(const PhaseCall& call, const std::shared_ptr<G
 Task<> TestHost::listen_for(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
                             std::shared_ptr<Incoming> in) {
   if (!world_->network || world_->leaves(in->id)) {
+    listen_for_disks(call, guest);
     in->uri = listen_here(call, guest);
     co_return;
   }
@@ -77,11 +80,67 @@ Task<> TestHost::open_ways(const PhaseCall& call, const std::shared_ptr<Guest>& 
   co_await listen_for(call, guest, in);
 }
 
+// Version 1 tells the destination no more than a name; the guest's XML comes with its memory.
+GuestSpec TestHost::yet_unknown(const PhaseCall& call) {
+  GuestSpec spec;
+  spec.name = incoming_name(call, std::string(kUnnamed));
+  const MigrationId random = world_->new_id();
+  std::ranges::copy(random, spec.uuid.bytes.begin());
+  return spec;
+}
+
+// Post-copy that broke is taken up again: the guest is here, and needs a new stream.
+Prepared TestHost::prepare_resume(const PhaseCall& call, const CookieBody& begun) {
+  if (world_->network && !world_->leaves(begun.id))
+    throw refusal(ErrorId::unsupported, 84,
+                  "post-copy between simulated hosts of two processes cannot be taken up again");
+  const auto found = guest_named(incoming_name(call, call.domain.name));
+  if (!found || !found->in || !found->in->postcopy || found->in->finishing)
+    throw refusal(ErrorId::invalid_state, 55, "no post-copy migration into this host has failed");
+  found->in->id = begun.id;
+  found->in->finishing = false;
+  found->in->owner = connection_;
+  world_->unlisten(found->in->uri);
+  found->in->uri = listen_here(call, found);
+  Prepared prepared;
+  prepared.uri = found->in->uri;
+  prepared.cookie = encode({CookieBody::Kind::prepared,
+                            host_.spec.lowest,
+                            host_.spec.highest,
+                            static_cast<std::uint8_t>(found->in->version),
+                            begun.id,
+                            {}});
+  return prepared;
+}
+
+// Where disks are taken, beside the memory.
+void TestHost::listen_for_disks(const PhaseCall& call, const std::shared_ptr<Guest>& guest) {
+  const bool copied = call.flags.has(Flag::non_shared_disk) || call.flags.has(Flag::non_shared_inc);
+  if (!copied || guest->spec.disks.empty()) return;
+  std::string scheme = "nbd+tcp";
+  std::string address = host_.spec.name;
+  std::uint16_t port = 0;
+  if (const auto* given = call.params.get<std::int32_t>("disks_port"))
+    port = static_cast<std::uint16_t>(std::clamp(*given, 0, 65535));
+  if (const auto* given = call.params.get<std::string>("disks_uri")) {
+    const MigrateUri uri = value_or_throw(parse_migrate_uri(*given));
+    scheme = "nbd+" + uri.uri.scheme;
+    address = uri.uri.scheme == "unix" ? uri.uri.path : uri.uri.host;
+    port = uri.uri.scheme == "unix" ? 1 : uri.uri.port;
+  }
+  guest->in->disks_uri = world_->listen(host_, guest, scheme, address, port);
+}
+
 std::shared_ptr<Guest> TestHost::make_incoming(const PhaseCall& call,
                                                std::shared_ptr<Incoming> in) {
   const auto* xml = call.params.get<std::string>("destination_xml");
-  if (!xml) throw refusal(ErrorId::unsupported, 3, "a guest can only be prepared from its XML");
-  GuestSpec spec = value_or_throw(parse_guest(*xml, world_->seed()));
+  GuestSpec spec;
+  if (call.protocol == Protocol::v1)
+    spec = yet_unknown(call);
+  else if (xml)
+    spec = value_or_throw(parse_guest(*xml, world_->seed()));
+  else
+    throw refusal(ErrorId::unsupported, 3, "a guest can only be prepared from its XML");
   const std::string name = incoming_name(call, spec.name);
   const auto named = guest_named(name);
   if (named && named->spec.uuid != spec.uuid)
@@ -94,9 +153,9 @@ std::shared_ptr<Guest> TestHost::make_incoming(const PhaseCall& call,
                   fmt::format("domain '{}' is already active here", made->name));
   if (made->persistent) in->before = made->spec;
   made->spec = std::move(spec);
-  made->name = name;
   made->in = std::move(in);
-  host_.guests.insert_or_assign(made->spec.uuid, made);
+  made->in->yet_unknown = call.protocol == Protocol::v1;
+  host_.take(made, name);
   return made;
 }
 
@@ -128,6 +187,7 @@ Task<Prepared> TestHost::prepare_incoming(const PhaseCall& call, const Cookie& c
   if (!agreed) throw refusal(ErrorId::unsupported, 84, agreed.error().message);
   if (host_.record.contains(begun.id))
     throw refusal(ErrorId::remote, 55, "this migration was given up before it came here");
+  if (call.flags.has(Flag::postcopy_resume)) co_return prepare_resume(call, begun);
   const std::uint64_t free = co_await free_memory();
   auto in = std::make_shared<Incoming>();
   in->id = begun.id;
@@ -141,6 +201,8 @@ Task<Prepared> TestHost::prepare_incoming(const PhaseCall& call, const Cookie& c
     end_incoming(made);
     throw refusal(ErrorId::remote, 1, "cannot set up guest memory: not enough is free");
   }
+  co_await work();
+  if (made->in != in) throw refusal(ErrorId::remote, 9, "the incoming guest was ended meanwhile");
   Prepared prepared;
   if (!offline) {
     made->id = host_.next_id++;
@@ -166,26 +228,36 @@ Task<Prepared> TestHost::prepare_incoming(const PhaseCall& call, const Cookie& c
   co_return prepared;
 }
 
-void TestHost::end_incoming(const std::shared_ptr<Guest>& guest) {
-  const auto in = guest->in;
-  if (guest->active()) {
-    world_->stop(host_, *guest, kShutoffFailed, kStoppedFailed);
-  } else {
-    if (in) world_->unlisten(in->uri);
-    guest->in.reset();
-    world_->forget(host_, *guest);
-  }
-  if (in && in->before) guest->spec = *in->before;
+Task<> TestHost::work() {
+  if (world_->work > Micros::zero()) co_await world_->clock().sleep(world_->work);
 }
 
-void TestHost::persist(Guest& guest, const PhaseCall& call, const std::string& xml) {
+Result<> TestHost::persist(Guest& guest, const PhaseCall& call, const std::string& xml) {
   const bool keeps = guest.in->offline || host_.rules->habits.keeps_there;
-  if (!call.flags.has(Flag::persist_dest) && !keeps) return;
+  if (!call.flags.has(Flag::persist_dest) && !keeps) return {};
   const auto* given = call.params.get<std::string>("persistent_xml");
   const std::string text = given ? *given : xml;
+  if (!text.empty()) {
+    Result<GuestSpec> spec = parse_guest(text, world_->seed());
+    if (!spec) return std::unexpected(std::move(spec).error());
+    guest.spec.xml = spec->xml;
+  }
   const bool fresh = !std::exchange(guest.persistent, true);
-  if (!text.empty()) guest.spec.xml = value_or_throw(parse_guest(text, world_->seed())).xml;
   world_->emit_lifecycle(host_, guest, kEventDefined, fresh ? 0 : 1);
+  return {};
+}
+
+// The CPUs begin to run here, or stand still as asked.
+Task<> TestHost::start_guest(std::shared_ptr<Guest> guest, const PhaseCall& call) {
+  if (guest->in->postcopy) {
+    Task<> running = run_postcopy(guest);
+    co_await std::move(running);
+  } else if (call.flags.has(Flag::paused) && !guest->in->offline) {
+    guest->status.reason = kPausedUser;
+    world_->emit_lifecycle(host_, *guest, kEventSuspended, 0);
+  } else if (!guest->in->offline) {
+    world_->run(host_, *guest, kRunningMigrated, kResumedMigrated);
+  }
 }
 
 Task<> TestHost::run_postcopy(std::shared_ptr<Guest> guest) {
@@ -194,6 +266,7 @@ Task<> TestHost::run_postcopy(std::shared_ptr<Guest> guest) {
   Task<> feeding = pushed ? await_postcopy(*world_, guest) : feed_postcopy(*world_, guest);
   const auto fed = co_await settle(std::move(feeding));
   if (!guest->active()) throw refusal(ErrorId::remote, 9, "the incoming guest died");
+  guest->in->finishing = guest->in->finishing && fed;
   if (!fed) {
     world_->pause(host_, *guest, kPausedPostcopyFailed, kSuspendedPostcopyFailed);
     throw Error(fed.error());
@@ -208,6 +281,12 @@ Task<Finished> TestHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
   if (!found || !found->in)
     throw refusal(ErrorId::no_domain, 42, fmt::format("no incoming domain '{}'", name));
   const auto in = found->in;
+  const bool resumed = found->status.reason == kPausedPostcopyFailed && found->active();
+  if (resumed && !call.flags.has(Flag::postcopy_resume))
+    throw refusal(ErrorId::invalid_state, 55, "post-copy into this host has failed");
+  if (in->finishing)
+    throw refusal(ErrorId::invalid_state, 55,
+                  fmt::format("domain '{}' is being started already", name));
   if (verdict == Verdict::cancelled) {
     end_incoming(found);
     co_return Finished{};
@@ -220,7 +299,7 @@ Task<Finished> TestHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
     co_await in->reception->arrived();
     if (found->in != in) throw refusal(ErrorId::remote, 9, "the incoming guest is gone");
   }
-  const bool ours = body && body->id == in->id && !host_.record.contains(in->id);
+  const bool ours = body && body->id == in->id && (resumed || !host_.record.contains(in->id));
   if (!ours || (!in->offline && !in->loaded && !in->postcopy)) {
     const std::string why = in->trouble;
     end_incoming(found);
@@ -228,20 +307,24 @@ Task<Finished> TestHost::finish(const PhaseCall& call, const Cookie& cookie, Ver
                   !ours ? "not the cookie of this guest"
                         : "the guest did not arrive" + (why.empty() ? "" : ": " + why));
   }
-  persist(*found, call, body->text);
+  in->finishing = true;
+  co_await work();
+  if (in->gone || found->in != in)
+    throw refusal(ErrorId::remote, 9, "the incoming guest was ended meanwhile");
+  if (!resumed && host_.record.contains(in->id)) {
+    end_incoming(found);
+    throw refusal(ErrorId::remote, 9, "this migration was given up meanwhile");
+  }
+  const Result<> kept = persist(*found, call, body->text);
+  if (!kept) {
+    end_incoming(found);
+    throw Error(kept.error());
+  }
   if (host_.spec.record) host_.record[in->id] = true;
   world_->unlisten(in->uri);
-  if (in->postcopy) {
-    Task<> running = run_postcopy(found);
-    co_await std::move(running);
-  } else if (!in->offline) {
-    if (call.flags.has(Flag::paused)) {
-      found->status.reason = kPausedUser;
-      world_->emit_lifecycle(host_, *found, kEventSuspended, 0);
-    } else {
-      world_->run(host_, *found, kRunningMigrated, kResumedMigrated);
-    }
-  }
+  world_->unlisten(in->disks_uri);
+  Task<> starting = start_guest(found, call);
+  co_await std::move(starting);
   found->in.reset();
   Finished done;
   done.domain = found->ref();
@@ -253,11 +336,13 @@ Task<std::optional<bool>> TestHost::ever_started(const DomainRef& domain, const 
   check_open();
   const auto body = decode_cookie(begun, CookieBody::Kind::begun);
   if (!host_.spec.record || !body) co_return std::nullopt;
+  const auto at = host_.guests.find(domain.uuid);
+  const bool waits = at != host_.guests.end() && at->second->in && at->second->in->id == body->id;
+  // The source has given its CPUs away: this guest must not be ended, it waits to be started.
+  if (waits && at->second->in->postcopy && !host_.record.contains(body->id)) co_return std::nullopt;
   const auto [entry, fresh] = host_.record.try_emplace(body->id, false);
   const bool started = entry->second;
-  const auto at = host_.guests.find(domain.uuid);
-  if (!started && at != host_.guests.end() && at->second->in && at->second->in->id == body->id)
-    end_incoming(std::shared_ptr(at->second));
+  if (!started && waits) end_incoming(std::shared_ptr(at->second));
   co_return started;
 }
 

@@ -67,26 +67,35 @@ struct OutJob {
   JobPhase phase = JobPhase::begun;
   std::uint64_t owner = 0;  ///< the connection that began it
   bool held = false;        ///< from begin to confirm (change protection)
+  bool driven = false;      ///< peer-to-peer: begin has not come yet
   bool abort = false, postcopy_wanted = false, postcopy = false;
   bool was_running = false, postcopy_allowed = false;
-  std::string broken;  ///< why it cannot go on, when the world decided so
+  bool fed = false;                ///< post-copy: the destination has everything
+  std::uint64_t postcopy_mib = 0;  ///< limit of post-copy in MiB/s; 0: none
+  std::string broken;              ///< why it cannot go on, when the world decided so
   CopyFigures figures;
 };
 
 class Reception;  // reception.hpp
+
+/// The name of a guest of which nothing has come yet.
+inline constexpr std::string_view kUnnamed = "incoming";
 
 /// The migration into a host.
 struct Incoming {
   MigrationId id;
   std::uint64_t owner = 0;  ///< the connection that prepared it
   std::string uri;          ///< where it listens; empty for offline
+  std::string disks_uri;    ///< where it takes disks; empty: none are copied
   std::uint64_t version = 1;
   FlagSet flags;
   Micros began{};
   bool offline = false;
   bool loaded = false;  ///< everything is here
   bool postcopy = false;
-  bool gone = false;  ///< the incoming guest was ended
+  bool finishing = false;    ///< finish is at work
+  bool yet_unknown = false;  ///< version 1: its XML comes with its memory
+  bool gone = false;         ///< the incoming guest was ended
   std::uint64_t bytes = 0;
   std::uint64_t frames = 0;
   std::string trouble;              ///< why the stream could not be loaded
@@ -114,7 +123,8 @@ struct Guest {
   std::optional<JobStats> completed;
   std::uint64_t max_downtime_ms = 300, max_speed = 0, max_speed_postcopy = 0,
                 cache_bytes = std::uint64_t{64} << 20;
-  std::int32_t io_error = 0;  ///< the CPUs stopped for a disk
+  std::int32_t io_error = 0;    ///< the CPUs stopped for a disk
+  std::string clients_sent_to;  ///< where the clients of its screen were told to go
 
   DomainRef ref() const { return {name, spec.uuid, id}; }
   bool active() const { return id >= 0; }

@@ -35,6 +35,10 @@ class LocalPath final : public DataPath {
     if (!in_->trouble.empty()) throw refusal(ErrorId::remote, 9, in_->trouble);
     if (in_->gone) throw broke("the destination closed it");
   }
+  void check_disks() const override {
+    if (!leaving_.world->listener(in_->disks_uri).second)
+      throw refusal(ErrorId::remote, 9, "unable to connect to the destination's disk server");
+  }
   Task<> finish() override { co_return; }
   void follow(std::vector<std::uint32_t>) override {  // the destination fetches what it lacks
     in_->feeder = leaving_.guest;
@@ -77,7 +81,7 @@ Task<> push(Leaving leaving, std::shared_ptr<Stream> stream, std::vector<std::ui
     }
     job->figures.memory_sent += cost;
     job->figures.memory_remaining = left * job->figures.page_bytes;
-    job->figures.bps = postcopy_rate(*world, *guest);
+    job->figures.bps = postcopy_rate(*world, *guest, *job);
     co_await stream->write_all(frames);
     const double due = static_cast<double>(cost) / static_cast<double>(job->figures.bps);
     const double real = due / std::max(world->speed, 1e-6);
@@ -86,6 +90,7 @@ Task<> push(Leaving leaving, std::shared_ptr<Stream> stream, std::vector<std::ui
     if (!ours || !job->broken.empty() || job->abort || !world->link().up) co_return;
   }
   const Bytes end = packer.end(0);
+  job->fed = true;  // whoever has seen it arrive may end the source
   co_await stream->write_all(end);
   co_await stream->finish_writing();
 }
@@ -101,7 +106,8 @@ class StreamPath final : public DataPath {
     if (!written && written.error().wire.code != 0) throw Error(written.error());
     if (!written) throw broke(written.error().message);
   }
-  void check() const override {}  // the next write tells
+  void check() const override {}        // the next write tells
+  void check_disks() const override {}  // they go with the memory
   Task<> finish() override {
     Task<> ending = stream_->finish_writing();
     const Result<> ended = co_await settle(std::move(ending));
@@ -127,13 +133,30 @@ Task<std::shared_ptr<Stream>> dial(World& world, const std::string& uri, const M
   co_return stream;
 }
 
+// Version 1: what the guest is goes ahead of its memory.
+void introduce(const Leaving& leaving, HostState& host, const std::shared_ptr<Guest>& guest) {
+  GuestSpec spec = leaving.guest->spec;
+  if (host.guests.contains(spec.uuid))
+    throw refusal(ErrorId::exists, 55, "the guest is known on the destination already");
+  leaving.job->figures.memory_sent += spec.xml.size();
+  host.guests.erase(guest->spec.uuid);
+  const std::string name = guest->name == kUnnamed ? spec.name : guest->name;
+  guest->spec = std::move(spec);
+  guest->memory = Memory::empty(guest->spec.shape);
+  host.take(guest, name);
+  guest->in->yet_unknown = false;
+}
+
 }  // namespace
 
 Task<std::unique_ptr<DataPath>> open_path(Leaving leaving, std::string uri, bool tls) {
   World& world = *leaving.world;
   const auto [host, guest] = world.listener(uri);
   const bool here = guest && guest->in && (guest->in->id == leaving.job->id || !world.network);
-  if (here && world.link().up) co_return std::make_unique<LocalPath>(leaving, host, guest);
+  if (here && world.link().up) {
+    if (guest->in->yet_unknown) introduce(leaving, *host, guest);
+    co_return std::make_unique<LocalPath>(leaving, host, guest);
+  }
   if (here || !world.network || !world.link().up)
     throw refusal(ErrorId::remote, 9,
                   fmt::format("unable to connect to {}: connection refused", uri));

@@ -15,8 +15,9 @@ class DataPath {
   virtual ~DataPath() = default;
   /// Errors: remote; the destination does not want any more.
   virtual Task<> deliver(const Bytes& frames) = 0;
-  virtual void check() const = 0;  ///< Errors: remote, when it is known to be broken
-  virtual Task<> finish() = 0;     ///< everything was delivered
+  virtual void check() const = 0;        ///< Errors: remote, when it is known to be broken
+  virtual void check_disks() const = 0;  ///< Errors: remote, nobody takes disks there
+  virtual Task<> finish() = 0;           ///< everything was delivered
   /// The CPUs have gone over; from now on, or at the destination's pace, the rest follows: the
   /// named pages as they are now.
   virtual void follow(std::vector<std::uint32_t> pages) = 0;

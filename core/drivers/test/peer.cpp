@@ -8,7 +8,12 @@
 
 namespace vmferry::sim {
 
-static Task<std::unique_ptr<Host>> open_peer(std::shared_ptr<World> world, std::string uri) {
+static Task<std::unique_ptr<Host>> open_peer(std::shared_ptr<World> world, std::string from,
+                                             std::string uri) {
+  if (world->peer_opener) {
+    Task<std::unique_ptr<Host>> opening = world->peer_opener(std::move(from), std::move(uri));
+    co_return co_await std::move(opening);
+  }
   const std::string prefix = "test:///";
   if (uri.starts_with(prefix)) {
     const std::string name = uri.substr(prefix.size(), uri.find('?') - prefix.size());
@@ -34,11 +39,13 @@ Task<> TestHost::perform_p2p(PhaseCall call, const std::string& dconnuri) {
   const Driving driving{
       .clock = world_->clock(),
       .here = here,
-      .open = [world = world_](std::string uri) { return open_peer(world, std::move(uri)); },
+      .open = [world = world_, from = host_.spec.name](
+                  std::string uri) { return open_peer(world, from, std::move(uri)); },
       .perform =
           [&here](const PhaseCall& far, const Cookie& cookie, std::unique_ptr<Stream> tunnel) {
             return here.perform_here(far, cookie, std::move(tunnel));
           }};
+  here.take_for_peer(call);
   Task<> moving = drive_peer(driving, std::move(call), dconnuri);
   co_await std::move(moving);
 }

@@ -40,10 +40,20 @@ std::shared_ptr<OutJob> TestHost::take_job(Guest& guest, const PhaseCall& call) 
   return job;
 }
 
+void TestHost::take_for_peer(const PhaseCall& call) {
+  const auto found = guest(call.domain);
+  if (found->active()) take_job(*found, call)->driven = true;
+}
+
 Task<Begun> TestHost::begin(const PhaseCall& call) {
   const auto found = guest(call.domain);
-  check_no_job(*found);
+  const bool ours = found->out && found->out->driven && found->out->owner == connection_;
+  if (!ours) check_no_job(*found);
+  if (ours) found->out->driven = false;
   check_rules(call, found->active());
+  const bool resumes = call.flags.has(Flag::postcopy_resume);
+  if (resumes && (!found->active() || found->status.reason != kPausedPostcopyFailed))
+    throw refusal(ErrorId::invalid_state, 55, "no post-copy migration of this guest has failed");
   if (found->status.state == DomainState::paused && !host_.rules->paused.empty())
     throw refusal(ErrorId::remote, 1, std::string(host_.rules->paused));
   check_source(*found, call);
@@ -119,8 +129,12 @@ Task<Cookie> TestHost::perform_here(const PhaseCall& call, const Cookie& cookie,
   job->phase = JobPhase::performing;
   job->was_running = found->status.runs();
   job->postcopy_allowed = call.flags.has(Flag::postcopy);
-  Task<> copying = copy_guest(*world_, host_, found, job, call, prepared.chosen, std::move(tunnel));
+  Task<> copying =
+      call.flags.has(Flag::postcopy_resume)
+          ? take_up_postcopy(*world_, found, job, call)
+          : copy_guest(*world_, host_, found, job, call, prepared.chosen, std::move(tunnel));
   const auto copied = co_await settle(std::move(copying));
+  if (!copied && job->postcopy) found->out.reset();
   if (!copied) {
     give_up(*found, job);
     throw Error(copied.error());
@@ -185,6 +199,9 @@ Task<> TestHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) 
   if (verdict == Verdict::completed) {
     if (job->phase != JobPhase::performed)
       throw refusal(ErrorId::invalid_state, 55, "the guest has not been copied");
+    // Post-copy is over when the destination has everything, whoever believes otherwise.
+    if (job->postcopy && !job->fed)
+      throw refusal(ErrorId::invalid_state, 55, "the destination still needs the guest's memory");
     end_source(found, call);
   } else if (job->postcopy) {
     found->out.reset();

@@ -49,11 +49,14 @@ Task<HostFeatures> TestHost::features() {
   if (!host_.rules->cannot.empty()) co_return f;
   const std::string_view driver = host_.rules->name;
   const bool like_qemu = driver == "qemu" || driver == "test" || driver == "qmp";
-  f.v3_params = true;
-  f.v2 = f.v3 = like_qemu;
+  const Protocol newest = host_.spec.protocol;
+  f.v3_params = newest == Protocol::v3_params;
+  f.v3 = newest >= Protocol::v3 && like_qemu;
+  f.v2 = newest >= Protocol::v2 && like_qemu;
+  f.v1 = newest == Protocol::v1;
   f.p2p = true;
   f.offline = like_qemu || driver == "vz-2015";
-  f.change_protection = like_qemu;
+  f.change_protection = like_qemu && newest >= Protocol::v3;
   f.xml_migratable = like_qemu;
   f.events = host_.spec.events;
   co_return f;
@@ -118,9 +121,7 @@ std::shared_ptr<Guest> TestHost::active_guest(const DomainRef& domain) const {
 }
 
 std::shared_ptr<Guest> TestHost::guest_named(const std::string& name) const {
-  for (const auto& [uuid, guest] : host_.guests)
-    if (guest->name == name) return guest;
-  return nullptr;
+  return host_.named(name);
 }
 
 void TestHost::check_no_job(const Guest& guest) const {
@@ -192,11 +193,10 @@ Task<DomainRef> TestHost::define(std::string xml, DefineFlags) {
   const bool fresh = at == host_.guests.end();
   const auto made = fresh ? std::make_shared<Guest>() : at->second;
   if (!made->active()) {
-    made->name = spec.name;
     made->spec = std::move(spec);
+    host_.take(made, made->spec.name);
   }
   made->persistent = true;
-  host_.guests.insert_or_assign(made->spec.uuid, made);
   world_->emit_lifecycle(host_, *made, kEventDefined, fresh ? 0 : 1);
   co_return made->ref();
 }

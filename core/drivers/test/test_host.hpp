@@ -62,6 +62,11 @@ class TestHost final : public Host {
   Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie) override;
   Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
                        std::optional<std::string> dconnuri) override;
+  /// The guest is busy from now on, until this connection ends. Errors: no_domain, invalid_state.
+  void take_for_peer(const PhaseCall& call);
+  /// What perform() does when this host drives nobody. `tunnel` may be null.
+  Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
+                            std::unique_ptr<Stream> tunnel);
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
   Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
   /// Asking fences: a guest that was not started by then is ended and never will be.
@@ -84,15 +89,18 @@ class TestHost final : public Host {
                     std::shared_ptr<Incoming> in);
   Task<> open_ways(const PhaseCall& call, const std::shared_ptr<Guest>& guest,
                    std::shared_ptr<Incoming> in, std::unique_ptr<Stream>* tunnel);
-  Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
-                            std::unique_ptr<Stream> tunnel);
+  GuestSpec yet_unknown(const PhaseCall& call);
+  Prepared prepare_resume(const PhaseCall& call, const CookieBody& begun);
+  void listen_for_disks(const PhaseCall& call, const std::shared_ptr<Guest>& guest);
   std::shared_ptr<OutJob> take_job(Guest& guest, const PhaseCall& call);
   void give_up(Guest& guest, const std::shared_ptr<OutJob>& job);
   bool removes(const PhaseCall& call) const;  ///< the definition at the end
   void end_source(const std::shared_ptr<Guest>& guest, const PhaseCall& call);
-  void persist(Guest& guest, const PhaseCall& call, const std::string& xml);
+  Result<> persist(Guest& guest, const PhaseCall& call, const std::string& xml);
   Task<> run_postcopy(std::shared_ptr<Guest> guest);
-  void end_incoming(const std::shared_ptr<Guest>& guest);
+  void end_incoming(const std::shared_ptr<Guest>& guest) { world_->end_incoming(host_, guest); }
+  Task<> work();  ///< the slow part of a phase: files, processes
+  Task<> start_guest(std::shared_ptr<Guest> guest, const PhaseCall& call);
   Task<Cookie> perform_stopped(const PhaseCall& call, const CookieBody& prepared);
   Task<> perform_p2p(PhaseCall call, const std::string& dconnuri);
 
@@ -113,7 +121,11 @@ Task<> copy_guest(World& world, HostState& source, std::shared_ptr<Guest> guest,
                   std::unique_ptr<Stream> tunnel);
 
 /// Bytes a second that post-copy's second half may use.
-std::uint64_t postcopy_rate(const World& world, const Guest& source);
+std::uint64_t postcopy_rate(const World& world, const Guest& source, const OutJob& job);
+
+/// Connects a source whose post-copy broke to the destination's new listener. Errors: remote.
+Task<> take_up_postcopy(World& world, std::shared_ptr<Guest> guest, std::shared_ptr<OutJob> job,
+                        const PhaseCall& call);
 
 /// Post-copy's second half: what is missing comes from the source, while the CPUs run here.
 /// Errors: remote; the guest is then on both hosts, and on none.

@@ -23,6 +23,24 @@ std::shared_ptr<World> World::make(Clock& clock, WorldSpec spec) {
   return world;
 }
 
+std::shared_ptr<Guest> HostState::named(const std::string& name) const {
+  const auto [first, last] = names.equal_range(name);
+  for (auto at = first; at != last; ++at) {
+    const auto found = guests.find(at->second);
+    if (found != guests.end() && found->second->name == name) return found->second;
+  }
+  return nullptr;
+}
+
+void HostState::take(const std::shared_ptr<Guest>& guest, std::string name) {
+  const auto [first, last] = names.equal_range(name);
+  const bool known =
+      std::any_of(first, last, [&](const auto& entry) { return entry.second == guest->spec.uuid; });
+  if (!known) names.emplace(name, guest->spec.uuid);
+  guest->name = std::move(name);
+  guests.insert_or_assign(guest->spec.uuid, guest);
+}
+
 HostState* World::host(const std::string& name) {
   const auto at = hosts_.find(name);
   return at == hosts_.end() ? nullptr : at->second.get();
@@ -35,10 +53,9 @@ HostState& World::add_host(HostSpec spec) {
   for (std::size_t i = 0; i < spec.guests.size(); ++i) {
     auto guest = std::make_shared<Guest>();
     guest->spec = value_or_throw(parse_guest(spec.guests[i], spec_.seed));
-    guest->name = guest->spec.name;
     guest->persistent = true;
     if (i < spec.started.size() && spec.started[i]) boot(*state, *guest, false);
-    state->guests.emplace(guest->spec.uuid, guest);
+    state->take(guest, guest->spec.name);
   }
   state->spec = std::move(spec);
   HostState& made = *state;
@@ -129,6 +146,7 @@ void World::stop(HostState& host, Guest& guest, std::int32_t reason, std::int32_
     guest.in->gone = true;
     if (guest.in->reception) guest.in->reception->close();
     unlisten(guest.in->uri);
+    unlisten(guest.in->disks_uri);
     guest.in.reset();
   }
   if (guest.out && guest.out->broken.empty()) guest.out->broken = "the guest's process ended";
@@ -144,7 +162,25 @@ void World::stop(HostState& host, Guest& guest, std::int32_t reason, std::int32_
 void World::forget(HostState& host, Guest& guest) {
   if (!guest.active() && !guest.persistent) {
     const Uuid uuid = guest.spec.uuid;  // the guest may go with its entry
+    const auto [first, last] = host.names.equal_range(guest.name);
+    for (auto at = first; at != last;) at = at->second == uuid ? host.names.erase(at) : ++at;
     host.guests.erase(uuid);
+  }
+}
+
+void World::end_incoming(HostState& host, const std::shared_ptr<Guest>& guest) {
+  const auto in = guest->in;
+  if (in) in->gone = true;
+  if (in && in->before) {
+    guest->spec = *in->before;
+    host.take(guest, guest->spec.name);
+  }
+  if (guest->active()) {
+    stop(host, *guest, kShutoffFailed, kStoppedFailed);
+  } else {
+    if (in) unlisten(in->uri);
+    guest->in.reset();
+    forget(host, *guest);
   }
 }
 
@@ -193,20 +229,23 @@ std::pair<HostState*, std::shared_ptr<Guest>> World::listener(const std::string&
   return {at->second.first, at->second.second.lock()};
 }
 
+// Nobody attends to it any more. Post-copy may end well by itself, or be taken up again.
+static void drop_job(Guest& guest) {
+  const auto job = std::exchange(guest.out, nullptr);
+  const bool switched =
+      guest.status.state == DomainState::paused && guest.status.reason == kPausedPostcopy;
+  if (job->postcopy && switched) guest.status.reason = kPausedPostcopyFailed;
+}
+
 void World::connection_closed(HostState& host, std::uint64_t connection) {
   const auto guests = host.guests;
   for (const auto& [uuid, guest] : guests) {
     const bool incoming = guest->in && guest->in->owner == connection;
-    if (incoming && !guest->in->postcopy) {
-      if (guest->active())
-        stop(host, *guest, kShutoffFailed, kStoppedFailed);
-      else
-        unlisten(guest->in->uri), guest->in.reset(), forget(host, *guest);
-    }
+    if (incoming && !guest->in->postcopy) end_incoming(host, guest);
     // libvirt forgets the job, and leaves a guest that perform has stopped as it is: nobody here
     // knows whether the destination runs it.
     const bool outgoing = guest->out && guest->out->owner == connection;
-    if (outgoing && guest->out->phase != JobPhase::performing) guest->out.reset();
+    if (outgoing && guest->out->phase != JobPhase::performing) drop_job(*guest);
   }
 }
 
@@ -218,14 +257,12 @@ void World::crash_daemon(const std::string& name) {
   for (const auto& [uuid, guest] : guests) {
     guest->completed.reset();
     if (guest->in && !guest->in->postcopy) {
-      if (guest->active())
-        stop(host, *guest, kShutoffFailed, kStoppedFailed);
-      else
-        unlisten(guest->in->uri), guest->in.reset(), forget(host, *guest);
+      end_incoming(host, guest);
       continue;
     }
     if (!guest->out) continue;
-    const auto job = std::exchange(guest->out, nullptr);
+    const auto job = guest->out;
+    drop_job(*guest);
     if (job->phase != JobPhase::performing || job->postcopy) continue;
     job->broken = "the daemon was restarted";
     guest->throttle = 0;

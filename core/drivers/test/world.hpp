@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/async/signal.hpp"
@@ -32,7 +33,8 @@ struct HostSpec {
   std::uint8_t lowest = 1, highest = kDataVersion;  ///< versions of the data format
   bool record = true;  ///< keeps a durable record of what was started here
   bool events = true, statistics = true;
-  std::vector<std::string> guests;  ///< domain XML
+  Protocol protocol = Protocol::v3_params;  ///< the newest that its daemon speaks
+  std::vector<std::string> guests;          ///< domain XML
   std::vector<bool> started;
 };
 
@@ -66,11 +68,16 @@ struct HostState {
   HostSpec spec;
   const DriverRules* rules = nullptr;
   std::map<Uuid, std::shared_ptr<Guest>> guests;
+  std::unordered_multimap<std::string, Uuid> names;  ///< of all guests, and of some that were
   std::vector<std::weak_ptr<Subscriber>> subscribers;
   std::map<MigrationId, bool> record;  ///< durable: whether an incoming guest was ever started
   std::int32_t next_id = 1;
   std::uint64_t incarnation = 1;  ///< of the daemon
   std::uint16_t next_port = 49152;
+
+  std::shared_ptr<Guest> named(const std::string& name) const;  ///< null: there is none
+  /// Takes the guest in, or gives it another name.
+  void take(const std::shared_ptr<Guest>& guest, std::string name);
 };
 
 class World : public std::enable_shared_from_this<World> {
@@ -86,6 +93,9 @@ class World : public std::enable_shared_from_this<World> {
   double speed = 1;  ///< simulated seconds per second, for the time that copies take
   Opener opener;     ///< for a peer-to-peer migration to a host of another world
   std::shared_ptr<DataNetwork> network;  ///< to other processes; null: there are none
+  /// Stands between the daemons, where a test wants to: from which host, to which URI.
+  std::function<Task<std::unique_ptr<Host>>(std::string from, std::string uri)> peer_opener;
+  Micros work{};  ///< what a daemon needs for the slow part of a phase
 
   HostState* host(const std::string& name);
   const std::map<std::string, std::unique_ptr<HostState>>& hosts() const { return hosts_; }
@@ -108,6 +118,8 @@ class World : public std::enable_shared_from_this<World> {
   void emit(HostState& host, const DomainEvent& event);
   void emit_lifecycle(HostState& host, const Guest& guest, std::int32_t event, std::int32_t detail);
   void forget(HostState& host, Guest& guest);  ///< when it is neither active nor persistent
+  /// Whatever there is of an incoming guest goes; a definition that was there before is back.
+  void end_incoming(HostState& host, const std::shared_ptr<Guest>& guest);
 
   // -- incoming data ------------------------------------------------------------------------------
   std::string listen(HostState& host, const std::shared_ptr<Guest>& guest, std::string scheme,

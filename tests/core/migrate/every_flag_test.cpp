@@ -132,6 +132,11 @@ TEST_CASE("every driver, flag and state: the plan comes true, or the host refuse
         }
         ++moved;
         const std::string trouble = out.report->error ? out.report->error->message : "";
+        if (option == Opt::postcopy_resume && out.report->error) {  // nothing is broken here
+          CHECK(trouble.contains("no post-copy migration"));
+          CHECK(out.report->where == Whereabouts::source);
+          continue;
+        }
         CHECK(trouble == "");
         if (!out.report->error) check_arrival(w, out, state);
       }
