@@ -19,6 +19,8 @@ struct Ends {
   Clock* clock = nullptr;
   void pass(Micros time) const { run(clock->sleep(time)); }
   FlagSet live;  ///< the flags of a live migration that the hosts take
+  /// Errors carry libvirt's codes; those of a real host in this process get them on the wire only.
+  bool coded = true;
 
   template <class T>
   Result<T> settled(Task<T> task) const {

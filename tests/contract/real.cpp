@@ -8,9 +8,11 @@
 #include <asio/io_context.hpp>
 
 #include "core/base/uri.hpp"
+#include "core/drivers/qmp/qmp.hpp"
 #include "core/drivers/remote/remote.hpp"
 #include "tests/contract/host_contract.hpp"
 #include "transports/dial.hpp"
+#include "transports/unix.hpp"
 
 namespace vmferry::contract {
 namespace {
@@ -19,6 +21,15 @@ std::vector<std::string> arguments;
 
 Task<std::unique_ptr<Host>> open(Clock& clock, std::string text) {
   const ConnectUri uri = value_or_throw(parse_connect_uri(text));
+  if (uri.driver == "qmp" && uri.transport == Transport::none) {
+    QmpEnvironment around{.clock = clock, .dial = [&clock](std::string path) {
+                            return connect_unix(clock, std::move(path));
+                          }};
+    around.open = [&clock](std::string peer) { return open(clock, std::move(peer)); };
+    Task<std::unique_ptr<Host>> here = open_qmp(std::move(text), std::move(around));
+    std::unique_ptr<Host> bare = co_await std::move(here);
+    co_return bare;
+  }
   const DialOptions options;
   Task<std::unique_ptr<Stream>> dialling = dial(uri, clock, options);
   std::unique_ptr<Stream> stream = co_await std::move(dialling);
@@ -49,6 +60,7 @@ struct Real {
     };
     ends.clock = &clock;
     ends.live = FlagSet{Flag::live};
+    ends.coded = !arguments.at(0).starts_with("qmp:///");
     a = ends.get(open(clock, arguments.at(0)));
     b = ends.get(open(clock, arguments.at(1)));
     ends.a = a.get();

@@ -1,6 +1,8 @@
 ; A guest without an operating system: 32-bit code in a multiboot image that counts on its serial
 ; port, one line of eight hex digits a tick, and writes to a set number of memory pages each tick.
-; Everything that changes lives in registers and in the pages named below. The interrupt frame on
+; If told to, it looks before each write whether the page holds what was written there last, and
+; writes the count to a sector of the first IDE disk. Without that, everything that changes lives in
+; registers and in the pages named below. The interrupt frame on
 ; the stack is always the same, so a lost write to it could not be noticed either.
 ;
 ;   ebx counter   esi next page to write   edi end of the pages   ebp pages to write each tick
@@ -18,6 +20,12 @@ base:   dd MAGIC, FLAGS, -(MAGIC + FLAGS)
 fill:   dd 0                            ; pages made non-zero at start
 rate:   dd 0                            ; pages written each tick
 divisor:dd 23864                        ; ticks of 1193182 Hz between two lines: 50 lines a second
+check:  dd 0                            ; 1: what is found before a write is compared
+disk:   dd 0                            ; sectors of the disk that are written in turn, a power of 2
+
+again:  dd 0                            ; every page has been written
+past:   dd 0                            ; tick and number of the write one round ago
+past_n: dd 0
 
 %macro  outb 2
         mov dx, %1
@@ -77,10 +85,30 @@ tick:   sti                             ; interrupts come in only while the CPU 
 .dirty: cmp esi, edi
         jb  .write
         mov esi, PAGES
-.write: mov [esi + 8], ebx
+        mov dword [again], 1
+.write: cmp dword [check], 0
+        je  .store
+        cmp [esi], esi
+        jne .bad
+        cmp dword [again], 0
+        je  .store
+        mov eax, [past]
+        inc dword [past_n]
+        cmp [past_n], ebp
+        jb  .look
+        mov dword [past_n], 0
+        inc dword [past]
+.look:  cmp [esi + 8], eax
+        je  .store
+.bad:   mov al, '!'                     ; spoils the line, which is how it is told
+        call putc
+.store: mov [esi + 8], ebx
         add esi, 4096
         loop .dirty
-print:  mov ecx, 8
+print:  cmp dword [disk], 0
+        je  line
+        call sector
+line:   mov ecx, 8
 .digit: rol ebx, 4
         mov al, bl
         and al, 15
@@ -103,6 +131,36 @@ putc:   mov ah, al
         mov al, ah
         mov dx, COM1
         out dx, al
+        ret
+
+; One sector full of ebx, by programmed I/O.
+sector: mov dx, 0x1f7
+        call idle
+        mov ecx, [disk]
+        dec ecx
+        and ecx, ebx
+        outb 0x1f6, 0xe0
+        outb 0x1f2, 1
+        inc dx
+        mov al, cl
+        out dx, al
+        inc dx
+        mov al, ch
+        out dx, al
+        outb 0x1f5, 0
+        outb 0x1f7, 0x30
+.ready: in al, dx
+        test al, 8
+        jz .ready
+        mov dx, 0x1f0
+        mov ecx, 128
+        mov eax, ebx
+.word:  out dx, eax
+        loop .word
+        mov dx, 0x1f7
+idle:   in al, dx
+        test al, 0x80
+        jnz idle
         ret
 
 irq0:   mov al, 0x20

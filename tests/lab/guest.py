@@ -11,8 +11,13 @@ TICKS_PER_SECOND = 50
 SERIAL_DIR = "/var/log/libvirt"  # bound to a directory of its own in each host
 
 
-def assemble(directory, fill_mib=0, dirty_pages=0):
-    """Build an image that fills fill_mib MiB and writes dirty_pages pages of it each tick."""
+def assemble(directory, fill_mib=0, dirty_pages=0, check=False, sectors=0):
+    """Build an image that fills fill_mib MiB and writes dirty_pages pages of it each tick.
+
+    check: a page that does not hold what was written last spoils the line of that tick (under
+    software emulation QEMU before 9.0 itself loses writes of a running guest that is copied).
+    sectors: so many of the first IDE disk are written in turn, each full of its tick's count.
+    """
     if dirty_pages and not fill_mib:
         raise ValueError("a guest that dirties pages needs pages to dirty")
     plain = Path(directory) / "guest.bin"
@@ -23,7 +28,8 @@ def assemble(directory, fill_mib=0, dirty_pages=0):
     image = bytearray(plain.read_bytes())
     at = image.index(b"VMFG") + 4
     image[at:at + 8] = struct.pack("<II", fill_mib * 256, dirty_pages)
-    path = Path(directory) / f"guest-{fill_mib}-{dirty_pages}.bin"
+    image[at + 12:at + 20] = struct.pack("<II", int(check), sectors)
+    path = Path(directory) / f"guest-{fill_mib}-{dirty_pages}-{int(check)}-{sectors}.bin"
     path.write_bytes(image)
     return path
 

@@ -147,7 +147,10 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
               .disk_server = nullptr,
               .beside = !process.started_as.empty()};
   const Uuid uuid = process.uuid;
-  arrivals_.insert_or_assign(uuid, store_.lock_domain(uuid));
+  // In post-copy it may hold what the source has sent away already.
+  const bool ends_with_us = !call.flags.has(Flag::postcopy);
+  arrivals_.insert_or_assign(uuid,
+                             Arrival{store_.lock_domain(uuid), offer.migration, ends_with_us});
   store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
   const bool whole_disks = call.flags.has(Flag::non_shared_disk);
   if (whole_disks) process.made = make_images(process.argv, process.directory, offer.disks);
@@ -310,6 +313,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     Finished done = co_await finish_offline(call, verdict);
     co_return done;
   }
+  co_await shield();  // whoever asked may leave: it is finished all the same
   Finished out;
   std::optional<Instance> i = incoming(call.domain);
   const auto arrival =  // its lock ends with this call
@@ -344,6 +348,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   i->stage = Stage::active;
   co_await keep_definition(call, *i);
   if (copied.postcopy) {
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     Task<> coming = all_has_come(*i);
     co_await std::move(coming);
   }

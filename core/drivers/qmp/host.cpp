@@ -5,6 +5,7 @@
 
 #include "core/base/text.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
+#include "core/flags/table.hpp"
 
 namespace vmferry {
 
@@ -34,6 +35,7 @@ QmpHost::QmpHost(std::string uri, Store store, QmpEnvironment environment)
     : uri_(std::move(uri)), store_(std::move(store)), env_(std::move(environment)) {}
 
 QmpHost::~QmpHost() {
+  abandon_arrivals();
   for (auto& [dir, monitor] : monitors_) monitor.client->close();
 }
 
@@ -58,6 +60,7 @@ Task<HostIdentity> QmpHost::identity() {
   if (::gethostname(name, sizeof name - 1) != 0) name[0] = '\0';
   id.driver = "QMP";
   id.uri = uri_;
+  id.library_version = libvirt_version(11, 3, 0);  // whose options the rules of this driver know
   id.hostname = name;
   co_return id;
 }
@@ -109,7 +112,7 @@ Task<> QmpHost::close() {
   for (auto& [dir, monitor] : monitors_) monitor.client->close();
   monitors_.clear();
   jobs_.clear();
-  arrivals_.clear();
+  abandon_arrivals();
   co_return;
 }
 

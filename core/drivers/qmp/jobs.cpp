@@ -22,6 +22,22 @@ Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool)
   co_return stats;
 }
 
+// Whether QEMU has given up in a moment, as it does unless its peer hangs in the switch-over.
+static Task<bool> cancel(Client& client, Clock& clock) {
+  constexpr Micros patience = std::chrono::seconds(3);
+  Task<Json> asking = client.execute("migrate_cancel", Json::object(), patience);
+  const auto asked = co_await settle(std::move(asking));
+  if (!asked && asked.error().id != ErrorId::timed_out) throw Error(asked.error());
+  if (!asked) co_return false;
+  const Micros until = clock.now() + patience;
+  while (clock.now() < until) {
+    const auto info = co_await settle(client.execute("query-migrate", Json::object(), patience));
+    if (info && text_at(*info, "status") != "cancelling") co_return true;
+    co_await clock.sleep(Millis(20));
+  }
+  co_return false;
+}
+
 // A QEMU that hangs in the switch-over answers out-of-band commands only.
 Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
   const Instance i = active(domain);
@@ -48,11 +64,9 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
   }
   if (now.type != JobType::unbounded)
     throw Error(ErrorId::invalid_state, "no migration of this domain is under way");
-  Task<Json> cancelling =
-      client->execute("migrate_cancel", Json::object(), std::chrono::seconds(3));
-  const auto cancelled = co_await settle(std::move(cancelling));
-  if (cancelled) co_return;
-  if (cancelled.error().id != ErrorId::timed_out) throw Error(cancelled.error());
+  Task<bool> cancelling = cancel(*client, env_.clock);
+  const bool over = co_await std::move(cancelling);
+  if (over) co_return;
   Json instances = {{"instances", Json::array({{{"type", "migration"}}})}};
   co_await client->execute_oob("yank", std::move(instances));
 }
@@ -70,8 +84,12 @@ Task<Json> QmpHost::parameters(const DomainRef& domain) {
   co_return now;
 }
 
+// Limits are for the next migration, too.
 Task<> QmpHost::set_max_downtime(const DomainRef& domain, std::uint64_t ms) {
-  return set_parameters(domain, {{"downtime-limit", ms}});
+  co_await set_parameters(domain, {{"downtime-limit", ms}});
+  Instance i = active(domain);
+  i.downtime = ms;
+  store_.save(i);
 }
 Task<std::uint64_t> QmpHost::max_downtime(const DomainRef& domain) {
   const Json now = co_await parameters(domain);
@@ -79,8 +97,12 @@ Task<std::uint64_t> QmpHost::max_downtime(const DomainRef& domain) {
 }
 
 Task<> QmpHost::set_max_speed(const DomainRef& domain, std::uint64_t mib, bool postcopy) {
-  return set_parameters(domain, {{postcopy ? "max-postcopy-bandwidth" : "max-bandwidth",
-                                  std::min(mib, std::uint64_t{1} << 40) << 20}});
+  const std::uint64_t bytes = std::min(mib, std::uint64_t{1} << 40) << 20;
+  co_await set_parameters(domain, {{postcopy ? "max-postcopy-bandwidth" : "max-bandwidth", bytes}});
+  if (postcopy) co_return;
+  Instance i = active(domain);
+  i.speed = bytes;
+  store_.save(i);
 }
 Task<std::uint64_t> QmpHost::max_speed(const DomainRef& domain, bool postcopy) {
   const Json now = co_await parameters(domain);

@@ -200,11 +200,7 @@ Task<Instance> QmpHost::launch(NewProcess process, bool incoming) {
   throw error;
 }
 
-Task<> QmpHost::end(Instance instance) {
-  co_await shield();
-  drop_monitor(instance);
-  Task<> killing = kill_and_wait(instance.process, env_.clock);
-  co_await std::move(killing);
+static void remove_files(const Store& store, const Instance& instance) {
   for (const auto& [temporary, real] : instance.renames) ::unlink(temporary.c_str());
   if (instance.stage == Stage::incoming)
     for (const std::string& image : instance.made) ::unlink(image.c_str());
@@ -212,7 +208,35 @@ Task<> QmpHost::end(Instance instance) {
   const bool named =
       !instance.pid_file.empty() && trimmed(read_file(instance.pid_file).value_or("")) == pid;
   if (named) ::unlink(instance.pid_file.c_str());
-  store_.remove(instance);
+  store.remove(instance);
+}
+
+Task<> QmpHost::end(Instance instance) {
+  co_await shield();
+  drop_monitor(instance);
+  Task<> killing = kill_and_wait(instance.process, env_.clock);
+  co_await std::move(killing);
+  remove_files(store_, instance);
+}
+
+// As libvirt's daemons do it: an incoming guest ends with the connection that made it, unless it
+// may have run. Without waiting: a process that was sent SIGKILL never does anything more.
+void QmpHost::abandon_arrivals() noexcept {
+  for (const auto& [uuid, arrival] : arrivals_) {
+    if (!arrival.ends_with_us) continue;
+    try {
+      const std::optional<Instance> i = by_migration(arrival.migration);
+      if (!i || i->stage != Stage::incoming) continue;
+      const auto started = store_.settle_started(arrival.migration);
+      if (!started || *started) continue;
+      kill_now(i->process);
+      remove_files(store_, *i);
+    } catch (const Error& error) {
+      notice(fmt::format("an incoming guest may be left over (`vmferry cleanup` ends it): {}",
+                         error.message));
+    }
+  }
+  arrivals_.clear();
 }
 
 // What went wrong, or nothing. A command for people fails with words, which are its answer.

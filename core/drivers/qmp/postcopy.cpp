@@ -66,7 +66,7 @@ Task<Prepared> QmpHost::prepare_resume(const PhaseCall& call, const Offer& offer
   std::optional<Instance> i = by_migration(offer.migration);
   if (!i || !i->postcopy)
     throw Error(ErrorId::no_domain, "the guest of this broken post-copy is not here");
-  arrivals_.insert_or_assign(i->uuid, store_.lock_domain(i->uuid));
+  arrivals_.insert_or_assign(i->uuid, Arrival{store_.lock_domain(i->uuid), {}});
   Task<> checking = check_broken(*i);
   co_await std::move(checking);
   std::shared_ptr<Client> client = co_await monitor(*i);

@@ -141,13 +141,17 @@ Task<bool> ended_within(ProcessId id, Clock& clock, Micros limit) {
   co_return first == 0;
 }
 
-Task<> kill_and_wait(ProcessId id, Clock& clock) {
+void kill_now(const ProcessId& id) {
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, id.pid, 0)));
-  if (!pidfd || !alive(id)) co_return;
+  if (!pidfd || !alive(id)) return;
   // Through the descriptor: it is this process or none.
   if (::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH)
     throw Error(ErrorId::denied, fmt::format("QEMU process {} may not be ended by this user: {}",
                                              id.pid, std::strerror(errno)));
+}
+
+Task<> kill_and_wait(ProcessId id, Clock& clock) {
+  kill_now(id);
   Task<bool> ending = ended_within(id, clock, std::chrono::seconds(30));
   const bool ended = co_await std::move(ending);
   if (!ended)
@@ -198,11 +202,14 @@ std::optional<Fd> memory_of(const ProcessId& id, const std::string& name, std::u
   return std::nullopt;
 }
 
+std::string machine_token() {
+  return std::string(trimmed(read_file("/proc/sys/kernel/random/boot_id").value_or("?")));
+}
+
 static std::string token(const char* space) {
-  const auto boot = read_file("/proc/sys/kernel/random/boot_id");
   char spaces[64] = {};
   const ssize_t n = ::readlink(space, spaces, sizeof spaces - 1);
-  return fmt::format("{}/{}", trimmed(boot.value_or("?")),
+  return fmt::format("{}/{}", machine_token(),
                      std::string_view(spaces, n > 0 ? static_cast<std::size_t>(n) : 0));
 }
 

@@ -34,6 +34,8 @@ ProcessId spawn(const Launch& launch);
 
 /// Whether it has ended within `limit`.
 Task<bool> ended_within(ProcessId id, Clock& clock, Micros limit);
+/// SIGKILL. Errors: denied.
+void kill_now(const ProcessId& id);
 /// SIGKILL, and waits until it is gone. Errors: denied; busy when the kernel does not let it go.
 Task<> kill_and_wait(ProcessId id, Clock& clock);
 
@@ -46,6 +48,8 @@ Fd make_memory(const std::string& name, std::uint64_t bytes);
 /// name and size, or may not be looked into.
 std::optional<Fd> memory_of(const ProcessId& id, const std::string& name, std::uint64_t bytes);
 
+/// Identifies the running kernel.
+std::string machine_token();
 /// Identifies the running kernel and the view of processes in it: what two sides must have in
 /// common to hand memory over.
 std::string host_token();

@@ -144,6 +144,11 @@ class QmpHost final : public Host {
     bool resume = false;  ///< a broken post-copy goes on
     bool aside = false;   ///< its VNC port was given up for the other process
   };
+  struct Arrival {
+    Fd lock;
+    std::string migration;
+    bool ends_with_us = false;  ///< nobody but our client can let it run, or take it back
+  };
   struct Watching;  // a subscription's loop
   Task<std::shared_ptr<Client>> connect(const Instance& instance);
   Task<Monitor> try_monitor(const Instance& instance);
@@ -159,7 +164,8 @@ class QmpHost final : public Host {
   Task<> release(const DomainRef& domain);
   Task<> check_broken(const Instance& instance);
   static Mirrors mirrors_for(const PhaseCall& call, const SourceJob& job, const Reply& reply);
-  CopyPlan plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply) const;
+  static CopyPlan plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply,
+                            const Instance& instance);
   Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
                             std::unique_ptr<Stream> tunnel);
   Task<> perform_p2p(PhaseCall call, const std::string& dconnuri);
@@ -171,6 +177,7 @@ class QmpHost final : public Host {
   Task<> keep_definition(const PhaseCall& call, Instance& instance);
   NewProcess arriving(const PhaseCall& call, const Offer& offer);
   void place_beside(NewProcess& process, const Offer& offer, bool private_ram);
+  void abandon_arrivals() noexcept;
   Task<> step_aside(const Instance& instance, bool aside);
   void check_arrival(const Definition& arriving) const;
   Task<> set_parameters(const DomainRef& domain, Json parameters);
@@ -181,7 +188,7 @@ class QmpHost final : public Host {
   QmpEnvironment env_;
   std::map<std::string, Monitor> monitors_;  // by directory of the instance
   std::map<Uuid, SourceJob> jobs_;
-  std::map<Uuid, Fd> arrivals_;  // locks of domains that come in
+  std::map<Uuid, Arrival> arrivals_;  // domains that come in
   std::map<Uuid, JobStats> completed_;
 };
 

@@ -151,13 +151,16 @@ Task<> QmpHost::perform_p2p(PhaseCall call, const std::string& dconnuri) {
   co_await std::move(moving);
 }
 
-CopyPlan QmpHost::plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply) const {
+CopyPlan QmpHost::plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply,
+                            const Instance& i) {
   CopyPlan plan;
   plan.uri = text_param(call, "migrate_uri");
   if (plan.uri.starts_with("tcp://")) plan.uri.erase(4, 2);
   if (plan.uri.starts_with("unix://")) plan.uri.erase(5, 2);
   plan.abort_on_error = call.flags.has(Flag::abort_on_error);
   plan.parameters = parameter_list(call.flags, call.params, true);
+  if (i.speed != 0 && !call.params.has("bandwidth")) plan.parameters["max-bandwidth"] = i.speed;
+  if (i.downtime != 0) plan.parameters["downtime-limit"] = i.downtime;
   plan.mirrors = mirrors_for(call, job, reply);
   plan.resume = job.resume;
   return plan;
@@ -174,7 +177,7 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
 
   Instance i = active(call.domain);
   std::shared_ptr<Client> client = co_await monitor(i);
-  CopyPlan plan = plan_copy(call, found->second, reply);
+  CopyPlan plan = plan_copy(call, found->second, reply, i);
   Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
   plan.capabilities = co_await std::move(listing);
   const bool loses = co_await loses_writes(*client);
@@ -185,6 +188,8 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
                     "lose what it writes meanwhile",
                     client->version_text()));
   plan.stop_first = was_running && !plan.resume && (lossy || !call.flags.has(Flag::live));
+  Task<> flushing = flush_images(*client);
+  co_await std::move(flushing);
   i.held = true;
   i.migration = reply.migration;
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.

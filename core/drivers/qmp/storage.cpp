@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <asio/co_spawn.hpp>
+#include <asio/thread_pool.hpp>
 #include <cerrno>
 #include <set>
 
@@ -13,6 +15,7 @@
 #include "core/base/text.hpp"
 #include "core/drivers/qmp/files.hpp"
 #include "core/drivers/qmp/option_value.hpp"
+#include "core/drivers/qmp/process.hpp"
 #include "core/xml/doc.hpp"
 
 namespace vmferry::qmp {
@@ -28,7 +31,8 @@ std::string node_of(const DiskToCopy& disk) { return fmt::format("{}nbd-{}", kPr
 std::string identity_of(const std::string& path) {
   struct stat info{};
   if (!path.starts_with('/') || ::stat(path.c_str(), &info) != 0) return {};
-  return fmt::format("{}:{}", info.st_dev, info.st_ino);
+  // The numbers mean something on one machine only.
+  return fmt::format("{}:{}:{}", machine_token(), info.st_dev, info.st_ino);
 }
 
 struct Drive {
@@ -232,6 +236,28 @@ std::vector<std::string> make_images(const std::vector<std::string>& argv,
     throw io_error("cannot size", path, why);
   }
   return made;
+}
+
+static Task<> sync_all(const std::vector<Fd>& files) {
+  for (const Fd& file : files) ::fdatasync(file.get());
+  co_return;
+}
+
+// On a thread of its own, as it can take seconds.
+Task<> flush_images(Client& client) {
+  const Json blocks = co_await client.execute("query-block");
+  std::vector<Fd> files;
+  if (!blocks.is_array()) co_return;
+  for (const Json& block : blocks) {
+    const Json& inserted = at(block, "inserted");
+    const std::string path = text_at(inserted, "file");
+    if (flag_at(inserted, "ro") || !path.starts_with('/')) continue;
+    Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (file) files.push_back(std::move(file));
+  }
+  if (files.empty()) co_return;
+  asio::thread_pool pool(1);
+  co_await asio::co_spawn(pool, sync_all(files), asio::use_awaitable);
 }
 
 Task<> mirror(Client& client, const Mirrors& mirrors) {

@@ -43,6 +43,10 @@ std::vector<std::string> make_images(const std::vector<std::string>& argv,
                                      const std::string& directory,
                                      const std::vector<DiskToCopy>& disks);
 
+/// Writes out what the kernel still keeps of the guest's images: QEMU does so while the guest
+/// stands still, and the less is left then, the shorter.
+Task<> flush_images(Client& client);
+
 struct Mirrors {
   std::vector<DiskToCopy> disks;
   Json server;                         ///< of the destination, with its host as the source sees it

@@ -72,6 +72,8 @@ Json to_json(const Instance& i) {
           {"pid_file", i.pid_file},
           {"adopted", i.adopted},
           {"postcopy", i.postcopy},
+          {"speed", i.speed},
+          {"downtime", i.downtime},
           {"cannot", i.cannot},
           {"here_only", i.here_only},
           {"renames", i.renames},
@@ -107,6 +109,8 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.pid_file = text_at(*json, "pid_file");
   i.adopted = flag_at(*json, "adopted");
   i.postcopy = flag_at(*json, "postcopy");
+  i.speed = static_cast<std::uint64_t>(number_at(*json, "speed"));
+  i.downtime = static_cast<std::uint64_t>(number_at(*json, "downtime"));
   i.cannot = strings(at(*json, "cannot"));
   i.made = strings(at(*json, "made"));
   i.here_only = strings(at(*json, "here_only"));

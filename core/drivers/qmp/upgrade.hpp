@@ -36,7 +36,6 @@ class Upgrade {
   Task<> copy(Candidate& candidate, CopyPlan plan);
   Task<> show_progress();
   Micros copy_limit() const;
-  Task<> flush_images();
   Task<> rehearse();
   // upgrade_cpr.cpp
   Task<bool> take_cpr();

@@ -78,7 +78,7 @@ Task<> Upgrade::move_by_cpr() {
   plan.parameters = parameter_list(flags, none, true);
   plan.parameters["mode"] = "cpr-transfer";
   plan.capabilities = co_await capability_list(*old_client_, flags, none, false);
-  co_await flush_images();
+  co_await flush_images(*old_client_);
   old_.held = true;
   old_.migration = new_.migration;
   old_.stage = Stage::handed_over;

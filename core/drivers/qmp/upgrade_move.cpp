@@ -1,7 +1,5 @@
 // The guest's state on its way into the second process of an upgrade.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
@@ -39,7 +37,7 @@ Task<> Upgrade::move(Candidate& candidate, bool throw_away) {
   co_await candidate.client->execute("migrate-set-capabilities", std::move(set));
   Json where = {{"uri", plan.uri}};
   co_await candidate.client->execute("migrate-incoming", std::move(where));
-  co_await flush_images();
+  co_await flush_images(*old_client_);
   old_.held = true;
   old_.migration = candidate.migration;
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
@@ -79,19 +77,6 @@ Micros Upgrade::copy_limit() const {
   if (report_.handed_over) return kHandOver;
   const auto ram = static_cast<std::int64_t>(ram_of(old_.argv).bytes);
   return std::chrono::seconds(30 + ram / (std::int64_t{10} << 20));
-}
-
-// QEMU flushes its disks while the guest stands still; the less is left, the shorter.
-Task<> Upgrade::flush_images() {
-  const Json blocks = co_await old_client_->execute("query-block");
-  if (!blocks.is_array()) co_return;
-  for (const Json& block : blocks) {
-    const Json& inserted = at(block, "inserted");
-    const std::string path = text_at(inserted, "file");
-    if (flag_at(inserted, "ro") || !path.starts_with('/')) continue;
-    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file) ::fdatasync(file.get());
-  }
 }
 
 // The whole way but the last step, into a process whose memory is its own.

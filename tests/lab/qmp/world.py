@@ -21,7 +21,8 @@ class World:
     """Two hosts, and the guests on them."""
 
     def __init__(self, vmferry, show):
-        self.vmferry, self.show = vmferry, show
+        self.vmferry, self.show = os.path.abspath(vmferry), show
+        self.prefix = []  # of every command, if it is to run elsewhere
         self.started = []
         self.dir = Path(tempfile.mkdtemp(prefix="vmf-"))
         self.a, self.b = (f"qmp:///session?dir={self.dir}/{name}" for name in "ab")
@@ -29,16 +30,17 @@ class World:
     def run(self, host, *args, status=0):
         if self.show:
             print("\n$ vmferry -c", host.replace(str(self.dir), "DIR"), *args)
-        done = subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
+        done = subprocess.run([*self.prefix, self.vmferry, "-c", host, *args], capture_output=True, text=True,
                               timeout=60)
         if self.show:
             print((done.stdout + done.stderr).rstrip().replace(str(self.dir), "DIR"))
         assert done.returncode == status, (args, done)
         return done.stdout + done.stderr
 
-    def start(self, name, extra="", dirty=0, fill=4, program="qemu-system-x86_64", machine="pc"):
-        """A guest on host a that writes `dirty` pages of `fill` MiB at each tick."""
-        image = guest.assemble(self.dir, fill if dirty else 0, dirty)
+    def start(self, name, extra="", dirty=0, fill=4, program="qemu-system-x86_64", machine="pc",
+              sectors=0):
+        """A guest on host a that writes `dirty` pages of `fill` MiB at each tick, and checks them."""
+        image = guest.assemble(self.dir, fill if dirty else 0, dirty, dirty != 0, sectors)
         line = (f"{program} -M {machine} -accel tcg -m 32M -display none -nodefaults "
                 f"-no-user-config -kernel {image} -serial chardev:s "
                 f"-chardev file,id=s,path={self.dir}/{name}.serial,append=on {extra}")
@@ -70,12 +72,12 @@ class World:
 
     def background(self, host, *args):
         """The same as run(), not waited for; communicate() tells how it ended."""
-        return subprocess.Popen([self.vmferry, "-c", host, *args], stdout=subprocess.PIPE,
+        return subprocess.Popen([*self.prefix, self.vmferry, "-c", host, *args], stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True)
 
     def state_of(self, host, name):
         """State and reason, as domstate --reason prints them; empty: no such domain."""
-        done = subprocess.run([self.vmferry, "-c", host, "domstate", name, "--reason"],
+        done = subprocess.run([*self.prefix, self.vmferry, "-c", host, "domstate", name, "--reason"],
                               capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
@@ -106,7 +108,7 @@ class World:
                 for d in json.loads(self.quiet(host, "--output", "json", "list", "--all"))}
 
     def quiet(self, host, *args):
-        return subprocess.run([self.vmferry, "-c", host, *args], capture_output=True, text=True,
+        return subprocess.run([*self.prefix, self.vmferry, "-c", host, *args], capture_output=True, text=True,
                               check=True, timeout=60).stdout
 
     def processes(self):
@@ -123,7 +125,7 @@ class World:
 
     def foreign(self, name, extra=(), dirty=0, **options):
         """A QEMU that vmferry did not start; its monitor is DIR/NAME.qmp."""
-        image = guest.assemble(self.dir, 4 if dirty else 0, dirty)
+        image = guest.assemble(self.dir, 4 if dirty else 0, dirty, dirty != 0)
         argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-m", "32M", "-display", "none",
                 "-nodefaults", "-no-user-config", "-name", name, "-kernel", str(image),
                 "-serial", "chardev:s", "-chardev",
