@@ -104,7 +104,10 @@ Task<DomainStatus> QmpHost::status(const DomainRef& domain) {
   Task<DomainStatus> asking = status_of(*i);
   const auto status = co_await settle(std::move(asking));
   if (status) co_return *status;
-  if (alive(i->process)) throw Error(status.error());
+  // One that was killed closes its monitor first, and ends a moment later.
+  const bool going = status.error().id == ErrorId::connect_lost;
+  const bool ended = co_await ended_within(i->process, env_.clock, Millis(going ? 5000 : 1));
+  if (!ended) throw Error(status.error());
   drop_monitor(*i);
   if (!store_.definition(domain.uuid)) throw no_domain(domain.name);
   co_return DomainStatus{DomainState::shutoff, 0};

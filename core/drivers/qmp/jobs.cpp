@@ -98,7 +98,8 @@ Task<std::uint64_t> QmpHost::max_downtime(const DomainRef& domain) {
 
 Task<> QmpHost::set_max_speed(const DomainRef& domain, std::uint64_t mib, bool postcopy) {
   const std::uint64_t bytes = std::min(mib, std::uint64_t{1} << 40) << 20;
-  co_await set_parameters(domain, {{postcopy ? "max-postcopy-bandwidth" : "max-bandwidth", bytes}});
+  const char* field = postcopy ? "max-postcopy-bandwidth" : "max-bandwidth";
+  co_await set_parameters(domain, {{field, bytes}});
   if (postcopy) co_return;
   Instance i = active(domain);
   i.speed = bytes;
