@@ -37,7 +37,6 @@ constexpr auto kQmpRules = std::to_array<Rule>({
     refuse(Opt::compression_mt_level, kOperationUnsupported, kNoMt),
     refuse(Opt::compression_mt_threads, kOperationUnsupported, kNoMt),
     refuse(Opt::compression_mt_dthreads, kOperationUnsupported, kNoMt),
-    refuse(Opt::graphics_uri, kOperationUnsupported, "graphics clients are not told to reconnect"),
     refuse(Opt::rdma_pin_all, kInvalidArg, "data goes over tcp or a unix socket, not over RDMA"),
     refuse(Opt::unsafe, kInvalidArg,
            "QEMU drops its caches at the switch itself, so there is no check to skip"),

@@ -133,10 +133,17 @@ putc:   mov ah, al
         out dx, al
         ret
 
-; One sector full of ebx, by programmed I/O.
+; One sector full of ebx, by programmed I/O. It sleeps while the one before is being written: who
+; asks all the time keeps QEMU from doing so.
 sector: mov dx, 0x1f7
-        call idle
-        mov ecx, [disk]
+.busy:  in al, dx
+        test al, 0x80
+        jz .idle
+        sti
+        hlt
+        cli
+        jmp .busy
+.idle:  mov ecx, [disk]
         dec ecx
         and ecx, ebx
         outb 0x1f6, 0xe0
@@ -157,10 +164,6 @@ sector: mov dx, 0x1f7
         mov eax, ebx
 .word:  out dx, eax
         loop .word
-        mov dx, 0x1f7
-idle:   in al, dx
-        test al, 0x80
-        jnz idle
         ret
 
 irq0:   mov al, 0x20

@@ -105,13 +105,38 @@ class Cleaner {
       if (status == "completed") break;
       co_await host_.clock().sleep(Millis(100));
     }
-    if (status != "failed" && status != "cancelled" && status != "none")
+    const bool sent = status == "completed" && !source.postcopy;
+    const Whereabouts there = sent ? at_the_destination(source) : Whereabouts::unknown;
+    if (there == Whereabouts::runs) {
+      co_await host_.end(std::move(source));
+      co_return;
+    }
+    const bool may_run_here = there == Whereabouts::never || status == "failed" ||
+                              status == "cancelled" || status == "none";
+    if (!may_run_here)
       throw Error(ErrorId::undecided,
                   fmt::format("another QEMU was sent its memory, or part of it ({}): look there "
                               "before anything is resumed or destroyed",
                               status));
     Task<> going = go_on(std::move(source));
     co_await std::move(going);
+  }
+
+  enum class Whereabouts : std::uint8_t { runs, never, unknown };
+
+  // What a destination on this machine has recorded. Asking fences: a guest that was not started by
+  // then never will be.
+  static Whereabouts at_the_destination(const Instance& source) {
+    const Places& places = source.went_to;
+    if (!places.state.starts_with('/') || entries(places.state).empty())
+      return Whereabouts::unknown;
+    const Store there(places);
+    const std::optional<bool> started = there.settle_started(source.migration);
+    if (started && !*started) return Whereabouts::never;
+    for (const Instance& i : there.instances())
+      if (started && i.migration == source.migration && i.stage == Stage::active)
+        return Whereabouts::runs;
+    return Whereabouts::unknown;
   }
 
   std::optional<Instance> other_of(const Instance& incoming) const {

@@ -64,6 +64,9 @@ Cookie pack(const Reply& r) {
   json["whole"] = r.whole;
   json["disk_server"] = r.disk_server;
   json["beside"] = r.beside;
+  json["run"] = r.run;
+  json["state"] = r.state;
+  json["graphics"] = r.graphics;
   return to_bytes(json);
 }
 
@@ -113,7 +116,10 @@ Result<Reply> unpack_reply(const Cookie& cookie) {
                .hand_over = hand_over.get<bool>(),
                .whole = flag_at(*json, "whole"),
                .disk_server = at(*json, "disk_server"),
-               .beside = flag_at(*json, "beside")};
+               .beside = flag_at(*json, "beside"),
+               .run = text_at(*json, "run"),
+               .state = text_at(*json, "state"),
+               .graphics = at(*json, "graphics")};
 }
 
 Result<Copied> unpack_copied(const Cookie& cookie) {

@@ -37,6 +37,8 @@ struct Reply {
   bool whole = false;      ///< and nothing but devices is
   Json disk_server;        ///< where its disks are exported; null: they are not
   bool beside = false;     ///< both processes are on one host, and want the same names
+  std::string run, state;  ///< the destination's places, if it is on the source's host
+  Json graphics;           ///< where its spice server is reached; null: it has none
 };
 /// From Perform to Finish.
 struct Copied {

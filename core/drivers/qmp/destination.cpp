@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/base/uri.hpp"
 #include "core/drivers/qmp/conflicts.hpp"
+#include "core/drivers/qmp/graphics.hpp"
 #include "core/drivers/qmp/handover.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
 
@@ -145,7 +146,10 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
               .hand_over = process.taken_over,
               .whole = process.whole,
               .disk_server = nullptr,
-              .beside = !process.started_as.empty()};
+              .beside = !process.started_as.empty(),
+              .run = process.same_kernel ? store_.places().run : "",
+              .state = process.same_kernel ? store_.places().state : "",
+              .graphics = nullptr};
   const Uuid uuid = process.uuid;
   // In post-copy it may hold what the source has sent away already.
   const bool ends_with_us = !call.flags.has(Flag::postcopy);
@@ -206,6 +210,8 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
     Task<> opening = open_disks(*client, i, call, offer, reply);
     co_await std::move(opening);
   }
+  reply.graphics =
+      co_await spice_server(*client, offer.network == network_token() ? "127.0.0.1" : own_name());
   if (call.flags.has(Flag::tunnelled)) {
     Json where = {{"uri", "unix:" + tunnel_of(i.dir)}};
     co_await client->execute("migrate-incoming", std::move(where));

@@ -141,8 +141,9 @@ class QmpHost final : public Host {
     std::string migration;
     bool was_running = false;
     std::vector<DiskToCopy> disks;
-    bool resume = false;  ///< a broken post-copy goes on
-    bool aside = false;   ///< its VNC port was given up for the other process
+    bool resume = false;              ///< a broken post-copy goes on
+    bool aside = false;               ///< its VNC port was given up for the other process
+    std::optional<Cursor> told = {};  ///< its graphics clients were told; events from then on
   };
   struct Arrival {
     Fd lock;
@@ -161,6 +162,8 @@ class QmpHost final : public Host {
                     const Offer& offer, Reply& reply);
   Task<Finished> finish_resume(const PhaseCall& call, const Cookie& cookie, Verdict verdict);
   Task<Finished> finish_offline(const PhaseCall& call, Verdict verdict);
+  Task<> redirect_clients(Client& client, const PhaseCall& call, const Reply& reply,
+                          SourceJob& job);
   Task<> release(const DomainRef& domain);
   Task<> check_broken(const Instance& instance);
   static Mirrors mirrors_for(const PhaseCall& call, const SourceJob& job, const Reply& reply);

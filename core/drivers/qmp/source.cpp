@@ -4,6 +4,7 @@
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
 #include "core/drivers/qmp/conflicts.hpp"
+#include "core/drivers/qmp/graphics.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
 #include "core/host/peer_to_peer.hpp"
 
@@ -72,6 +73,15 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
       throw Error(ErrorId::blocked,
                   "a process elsewhere could not be this guest: " + joined(i.here_only, "; "))
           .advise("`vmferry upgrade` can still put another QEMU under it.");
+    const std::string graphics = text_param(call, "graphics_uri");
+    if (!graphics.empty()) {
+      spice_target(graphics);
+      const Json own = co_await spice_server(*client, "");
+      if (own.is_null())
+        throw Error(ErrorId::unsupported,
+                    "QEMU tells clients of spice only where to go, and this guest has none")
+            .advise("Leave --graphicsuri out; clients of VNC connect again by themselves.");
+    }
     Task<Json> checking = capability_list(*client, call.flags, call.params, false);
     co_await std::move(checking);
     if (copies_disks(call.flags)) {
@@ -130,9 +140,10 @@ Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,
     co_await std::move(driven);
     co_return Cookie{};
   }
-  Task<Cookie> performed = perform_here(call, cookie, nullptr);
-  Cookie arrived = co_await std::move(performed);
-  co_return arrived;
+  Task<Cookie> performing = perform_here(call, cookie, nullptr);
+  auto performed = co_await settle(std::move(performing));
+  if (!performed) jobs_.erase(call.domain.uuid);  // it may have failed before there was a copy
+  co_return value_or_throw(std::move(performed));
 }
 
 // Another host object, as whoever asked may leave: this one's locks and monitors end with it.
@@ -192,10 +203,13 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
   co_await std::move(flushing);
   i.held = true;
   i.migration = reply.migration;
+  i.went_to = {reply.run, reply.state};
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
   if (reply.hand_over) i.stage = Stage::handed_over;
   store_.save(i);
   found->second.aside = reply.beside;
+  Task<> telling = redirect_clients(*client, call, reply, found->second);
+  co_await std::move(telling);
   Task<CopyOutcome> copying = send_guest(*client, plan, i, std::move(tunnel));
   auto copied = co_await settle(std::move(copying));
   if (copied)
@@ -210,6 +224,21 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
     failure.note(
         fmt::format("the source's guest could not be resumed: {}", released.error().message));
   throw failure;
+}
+
+// What the user asked for must work; what we do by ourselves need not stop the guest's move.
+Task<> QmpHost::redirect_clients(Client& client, const PhaseCall& call, const Reply& reply,
+                                 SourceJob& job) {
+  const std::string asked = text_param(call, "graphics_uri");
+  Json target = reply.graphics;
+  if (!asked.empty()) target = spice_target(asked);
+  if (!target.is_object()) co_return;
+  const Cursor before = client.cursor();
+  const auto told = co_await settle(tell_clients(client, std::move(target)));
+  if (told && *told) job.told = before;
+  if (told) co_return;
+  if (!asked.empty()) throw Error(told.error());
+  notice("graphics clients were not told where the guest goes: " + told.error().message);
 }
 
 // The destination surely never ran the guest: it goes on here as before.
@@ -259,6 +288,11 @@ Task<> QmpHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) {
   if (i && i->postcopy) {
     Task<> waiting = all_was_sent(*i);
     co_await std::move(waiting);
+  }
+  const auto job = jobs_.find(call.domain.uuid);
+  if (i && job != jobs_.end() && job->second.told) {
+    std::shared_ptr<Client> client = co_await monitor(*i);
+    co_await clients_left(*client, env_.clock, *job->second.told);
   }
   if (i && !call.flags.has(Flag::offline)) {
     // Asked to quit, it would unlink sockets that the other process may have under the same name;

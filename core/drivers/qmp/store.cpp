@@ -72,6 +72,7 @@ Json to_json(const Instance& i) {
           {"pid_file", i.pid_file},
           {"adopted", i.adopted},
           {"postcopy", i.postcopy},
+          {"went_to", {i.went_to.run, i.went_to.state}},
           {"speed", i.speed},
           {"downtime", i.downtime},
           {"cannot", i.cannot},
@@ -109,6 +110,8 @@ std::optional<Instance> instance_from(const std::string& dir) {
   i.pid_file = text_at(*json, "pid_file");
   i.adopted = flag_at(*json, "adopted");
   i.postcopy = flag_at(*json, "postcopy");
+  const std::vector<std::string> went_to = strings(at(*json, "went_to"));
+  if (went_to.size() == 2) i.went_to = {went_to[0], went_to[1]};
   i.speed = static_cast<std::uint64_t>(number_at(*json, "speed"));
   i.downtime = static_cast<std::uint64_t>(number_at(*json, "downtime"));
   i.cannot = strings(at(*json, "cannot"));

@@ -60,7 +60,8 @@ struct Instance {
   std::vector<Afterwards> afterwards;  ///< for when that one is gone, or has stepped aside
   std::vector<std::string> made;       ///< images that were made for it: removed if it never ran
   bool postcopy = false;               ///< it is, or was, on two hosts: only completion ends that
-  std::uint64_t speed = 0;             ///< that somebody has set, bytes/s; 0: nobody
+  Places went_to;           ///< the destination's, while it leaves for one on this host; or empty
+  std::uint64_t speed = 0;  ///< that somebody has set, bytes/s; 0: nobody
   std::uint64_t downtime = 0;          ///< likewise, ms
   bool adopted = false;                ///< someone else started it
   std::vector<std::string> cannot;     ///< what another process would not have: why it must stay

@@ -73,7 +73,7 @@ TEST_CASE("rules: every driver x parameter x state") {
   const Row rows[] = {
       //          UNXPBBBGLDDPUCmmmxzzAAPT
       {"qemu", "AAAAAAAAAAAAAAAAAAAAAAAA"},   {"test", "AAAAAAAAAAAAAAAAAAAAAAAA"},
-      {"qmp", "AAAAAARRAARAAARRRAAAAAAR"},    {"xen", "AAARRRRRRRRRRRRRRRRRRRRR"},
+      {"qmp", "AAAAAARAAARAAARRRAAAAAAR"},    {"xen", "AAARRRRRRRRRRRRRRRRRRRRR"},
       {"vz", "AARRRRRRRRRRRRRRRRRRRRRR"},     {"vz-2015", "ARRRRRRRRRRRRRRRRRRRRRRR"},
       {"openvz", "ARARRRRRRRRRRRRRRRRRRRRR"}, {"esx", "ARRRRRRRRRRRRRRRRRRRRRRR"},
       {"ch", "RRRRRRRRRRRRRRRRRRRRRRRR"},     {"other", "RRRRRRRRRRRRRRRRRRRRRRRR"},

@@ -64,7 +64,7 @@ def test_outcomes_that_were_asked_for(w):
 
 def test_what_cannot_be_done_is_refused_and_nothing_changes(w):
     w.start("web4")
-    for option in (["--tls"], ["--tunnelled", "--p2p", "--copy-storage-all"]):
+    for option in (["--tls"], ["--rdma-pin-all"]):
         w.run(w.a, "migrate", "web4", w.b, *option, status=3)
     w.run(w.a, "migrate", "web4", w.a, status=3)
     w.wait_counts("web4", 5)

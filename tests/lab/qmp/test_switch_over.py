@@ -40,9 +40,8 @@ def at_the_switch(w, name, number, *options, victim="incoming"):
 
 
 def settled(w):
-    """After cleanup on both sides; the names of those hosts where it runs."""
-    cleaned = [w.background(host, "cleanup") for host in (w.a, w.b)]
-    told = "".join(one.communicate(timeout=60)[0] for one in cleaned)
+    """After cleanup on both sides; the hosts where it runs."""
+    told = "".join(w.run(host, "cleanup") for host in (w.b, w.a))
     return [host for host in (w.a, w.b) if "running" in w.states(host).values()], told
 
 
@@ -92,3 +91,64 @@ def test_incoming_qemu_hangs_at_the_switch(w):
     began = time.monotonic()
     seen = hit(w, "s2", signal.SIGSTOP, 20, "--max-freeze", "2")
     assert time.monotonic() - began < 12 + 4 * len(seen), seen
+
+
+def test_source_qemu_killed_at_the_switch(w):
+    """The guest is where all of it is; or it is gone with its QEMU, and that is said."""
+    start(w, "s3", dirty=20, fill=24)
+    for _ in range(4):
+        status, text, _, incoming = at_the_switch(w, "s3", signal.SIGKILL, victim="source")
+        if status == 0:
+            assert w.processes() == [incoming], text
+        else:
+            assert status in (1, 7) and w.processes() == [], (status, text)
+            (w.dir / "s3.serial").unlink()
+            w.run(w.a, "start", "s3")
+        back_at_a(w, "s3")
+
+
+def test_client_killed_around_the_switch(w):
+    """`cleanup` finds out where it is, and lets that copy alone run."""
+    start(w, "s4", dirty=20, fill=24)
+    for n in range(10):
+        [source] = w.processes()
+        follower = Follower(w.dir / "s4.qmp")
+        moving = w.background(w.a, "migrate", "s4", w.b)
+        follower.wait("STOP")
+        time.sleep(0.001 * n)
+        moving.kill()
+        follower.close()
+        moving.communicate(timeout=20)
+        running, told = settled(w)
+        assert len(running) == 1 and len(w.processes()) == 1, (n, running, told, source)
+        back_at_a(w, "s4")
+
+
+def test_a_guest_that_dies_as_it_arrives_is_told(w):
+    """Within the time that it is watched; a little later it is a guest that ended by itself."""
+    for n in range(5):
+        name = f"s5{n}"
+        start(w, name, dirty=20, fill=24)
+        [source] = w.processes()
+        moving = w.background(w.a, "migrate", name, w.b)
+        path = w.dir / f"{name}.qmp.new"
+        while not path.exists():
+            assert moving.poll() is None, moving.communicate()
+            time.sleep(0.001)
+        follower = Follower(path)
+        follower.wait("RESUME")
+        for pid in w.processes():
+            if pid != source:
+                os.kill(pid, signal.SIGKILL)
+        follower.close()
+        text = moving.communicate(timeout=60)[0]
+        seen = moving.returncode
+        assert seen in (0, 1, 7), (seen, text)
+        # It ran there: the copy here is never let run again by us.
+        assert "running" not in w.states(w.a).values(), text
+        for pid in w.processes():
+            os.kill(pid, signal.SIGKILL)
+        if seen != 0:
+            assert "ended within 10 ms" in text or "after it had let the guest run" in text, text
+            return
+    raise AssertionError("never in time")
