@@ -210,8 +210,8 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
     Task<> opening = open_disks(*client, i, call, offer, reply);
     co_await std::move(opening);
   }
-  reply.graphics =
-      co_await spice_server(*client, offer.network == network_token() ? "127.0.0.1" : own_name());
+  std::string seen_as = offer.network == network_token() ? "127.0.0.1" : own_name();
+  reply.graphics = co_await spice_server(*client, std::move(seen_as));
   if (call.flags.has(Flag::tunnelled)) {
     Json where = {{"uri", "unix:" + tunnel_of(i.dir)}};
     co_await client->execute("migrate-incoming", std::move(where));

@@ -106,7 +106,8 @@ Task<DomainStatus> QmpHost::status(const DomainRef& domain) {
   if (status) co_return *status;
   // One that was killed closes its monitor first, and ends a moment later.
   const bool going = status.error().id == ErrorId::connect_lost;
-  const bool ended = co_await ended_within(i->process, env_.clock, Millis(going ? 5000 : 1));
+  const Micros patience = going ? std::chrono::seconds(5) : Micros(1);
+  const bool ended = co_await ended_within(i->process, env_.clock, patience);
   if (!ended) throw Error(status.error());
   drop_monitor(*i);
   if (!store_.definition(domain.uuid)) throw no_domain(domain.name);
