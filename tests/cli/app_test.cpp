@@ -5,18 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/spec.hpp"
+#include "tests/support/kept_sink.hpp"
 #include "tests/support/run.hpp"
 
 using namespace vmferry;
 using namespace vmferry::cli;
 
 namespace {
-
-struct Kept final : Sink {
-  std::string written, complained;
-  void out(std::string_view text) override { written += text; }
-  void err(std::string_view text) override { complained += text; }
-};
 
 Task<std::unique_ptr<Host>> never(std::string) {
   const auto ex = co_await asio::this_coro::executor;
@@ -33,7 +28,7 @@ struct Program {
   asio::io_context io;
   SystemClock clock;
   Stop stop{io.get_executor()};
-  Kept sink;
+  KeptSink sink;
   Opener open = refuse;
 
   Exit operator()(std::vector<std::string> words) {

@@ -7,18 +7,13 @@
 #include "cli/output.hpp"
 #include "cli/spec.hpp"
 #include "core/drivers/test/open.hpp"
+#include "tests/support/kept_sink.hpp"
 #include "tests/support/run.hpp"
 
 using namespace vmferry;
 using namespace vmferry::cli;
 
 namespace {
-
-struct Kept final : Sink {
-  std::string written, complained;
-  void out(std::string_view text) override { written += text; }
-  void err(std::string_view text) override { complained += text; }
-};
 
 // Several runs of the program that see the same simulated hosts.
 struct Session {
@@ -29,7 +24,7 @@ struct Session {
   std::string complained;
 
   std::string operator()(std::vector<std::string> words, Exit expected = Exit::done) {
-    Kept sink;
+    KeptSink sink;
     words.insert(words.begin(), {"-c", "test:///default"});
     Surroundings around{.executor = io.get_executor(),
                         .clock = clock,
@@ -151,7 +146,7 @@ TEST_CASE("commands: a document is byte-exact in a pipe and harmless on a termin
   asio::io_context io;
   SystemClock clock;
   Stop stop(io.get_executor());
-  Kept pipe, screen;
+  KeptSink pipe, screen;
   Context context{.executor = io.get_executor(), .clock = clock, .stop = stop, .sink = pipe};
   print_document(context, "xml", "<a>\n\x1b[2J\t</a>\n\n");
   CHECK(pipe.written == "<a>\n\x1b[2J\t</a>\n");

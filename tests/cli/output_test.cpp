@@ -6,17 +6,10 @@
 
 #include "cli/job_text.hpp"
 #include "core/base/text.hpp"
+#include "tests/support/kept_sink.hpp"
 
 using namespace vmferry;
 using namespace vmferry::cli;
-
-namespace {
-struct Kept final : Sink {
-  std::string written, complained;
-  void out(std::string_view text) override { written += text; }
-  void err(std::string_view text) override { complained += text; }
-};
-}  // namespace
 
 TEST_CASE("table: as virsh draws it") {
   Table table({"Id", "Name", "State"});
@@ -25,7 +18,7 @@ TEST_CASE("table: as virsh draws it") {
 }
 
 TEST_CASE("errors: for people, harmless whatever a peer says") {
-  Kept sink;
+  KeptSink sink;
   Error e(ErrorId::migrate_failed, "qemu said \x1b[2Jboo");
   e.at(Side::destination).in("prepare").note("first \x07 note");
   e.remedy = "Try again.";
@@ -39,7 +32,7 @@ TEST_CASE("errors: for people, harmless whatever a peer says") {
 }
 
 TEST_CASE("errors: for programs") {
-  Kept sink;
+  KeptSink sink;
   Error e(ErrorId::remote, "no \xff utf8");
   e.wire = {42, 10};
   print_error(sink, Format::json, Terminal{}, e.at(Side::source));
@@ -51,7 +44,7 @@ TEST_CASE("errors: for programs") {
 }
 
 TEST_CASE("colour is for terminals only") {
-  Kept plain, coloured;
+  KeptSink plain, coloured;
   print_error(plain, Format::text, Terminal{.colour = true}, Error(ErrorId::usage, "x"));
   print_error(coloured, Format::text, Terminal{.err = true, .colour = true},
               Error(ErrorId::usage, "x"));
@@ -78,7 +71,7 @@ TEST_CASE("job text: virsh's labels") {
 }
 
 TEST_CASE("errors: long lines are wrapped on a terminal, whole in a pipe") {
-  Kept pipe, screen;
+  KeptSink pipe, screen;
   Error e(ErrorId::usage, "short");
   for (int i = 0; i < 20; ++i) e.remedy += "many words ";
   print_error(pipe, Format::text, Terminal{}, e);
