@@ -91,7 +91,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vmferry", default=str(TESTS.parent / "build/release/vmferry"))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", default="libvirt_bench.json", help="where the figures go")
+    parser.add_argument("--json", default=str(TESTS.parent / "build/libvirt_bench.json"),
+                        help="where the figures go")
     options = parser.parse_args()
     lab = Lab(os.path.abspath(options.vmferry))
     try:

@@ -106,7 +106,8 @@ def main():
     parser.add_argument("--build", default=str(TESTS.parent / "build/release"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--lab", action="store_true")
-    parser.add_argument("--json", default="serve_bench.json", help="where the figures go")
+    parser.add_argument("--json", default=str(TESTS.parent / "build/serve_bench.json"),
+                        help="where the figures go")
     options = parser.parse_args()
     build = Path(options.build).resolve()
     vmferry = str(build / "vmferry")
