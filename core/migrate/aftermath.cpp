@@ -375,6 +375,12 @@ static Task<bool> after_lost_perform_to_the_end(Run& run, Error failure) {
                          failure.message));
     co_return true;
   }
+  if (run.report.destination.seen == Seen::inactive) {
+    // What is listed there waits for a copy that is over: its remains are removed by Finish.
+    const bool over = co_await copy_is_over(run);
+    if (over) co_await end_incoming(run);
+    run.report.destination = co_await run.look(run.destination);
+  }
   if (run.report.destination.seen == Seen::absent) {
     co_await judge_home(run, std::move(failure));
     co_return false;

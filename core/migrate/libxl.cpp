@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "core/async/race.hpp"
+#include "core/base/uri.hpp"
 #include "core/migrate/run.hpp"
 
 namespace vmferry {
@@ -24,6 +25,20 @@ Task<std::optional<std::uint64_t>> cpu_time(Run& run) {
   const auto info = co_await settle(run.source.host->info(run.plan.domain));
   if (!info) co_return std::nullopt;
   co_return info->cpu_time_ns;
+}
+
+// The standard port of the service by which the connection goes, on the source host: sshd or
+// libvirt's daemon. 0: none is known there.
+std::uint16_t own_service(const std::string& uri) {
+  static constexpr std::uint16_t ssh = 22, tcp = 16509, tls = 16514;
+  const auto parsed = parse_connect_uri(uri);
+  if (!parsed) return 0;
+  std::uint16_t port = 0;
+  if (parsed->over_ssh()) port = ssh;
+  if (parsed->transport == Transport::tcp) port = tcp;
+  if (parsed->over_tls()) port = tls;
+  const bool elsewhere = parsed->uri.port != 0 && parsed->uri.port != port;
+  return elsewhere ? 0 : port;
 }
 
 // Even an idle guest spends some nanoseconds on its timers within this time.
@@ -81,6 +96,8 @@ Task<Sighting> wait_for_arrival(Run& run) {
     const bool arriving = seen.seen == Seen::inactive;
     const bool enough = run.engine.stop.requested() || run.engine.clock.now() >= give_up;
     if (!arriving || enough) co_return seen;
+    const bool over = co_await copy_is_over(run);
+    if (over) co_return seen;
     co_await run.pause();
   }
 }
@@ -101,17 +118,23 @@ Task<bool> finish_once_more(Run& run) {
 }  // namespace
 
 // A cancelled Confirm of libvirt 9 would try to wake a guest that runs, fail, and call it paused
-// from then on, which no resume mends. A Perform that cannot begin touches nothing, since a URI
-// without a port is no place to connect to, and may end the job as a failed one does. libvirt 9.0
-// was seen to keep it all the same; only its restart helps then, and that is said.
+// from then on, which no resume mends. A Perform ends the job as well, if it fails once it is
+// connected; so it is sent to a service of the source host itself that hangs up on what is not its
+// protocol. It is a live one, which does not stop the guest before it has copied it.
 Task<> give_back_lock(Run& run) {
-  PhaseCall call = run.source_call();
-  call.params.set("migrate_uri", "tcp://localhost:0");
-  const Cookie none;
-  Task<Cookie> asked = run.source.host->perform(call, none, std::nullopt);
-  const auto refused = co_await settle(std::move(asked));
-  if (!refused && refused.error().id == ErrorId::connect_lost)
-    run.note(fmt::format("the source keeps its lock: {}", refused.error().message));
+  static constexpr Micros patience = std::chrono::seconds(30);
+  const std::uint16_t port = own_service(run.source.uri);
+  if (port != 0) {
+    PhaseCall call = run.source_call();
+    call.flags = {Flag::live};
+    call.params.set("migrate_uri", fmt::format("tcp://localhost:{}", port));
+    const Cookie none;
+    Task<Cookie> asked = run.source.host->perform(call, none, std::nullopt);
+    Task<std::optional<Cookie>> limited = within(run.engine.clock, patience, std::move(asked));
+    const auto refused = co_await settle(std::move(limited));
+    if (!refused && refused.error().id == ErrorId::connect_lost)
+      run.note(fmt::format("the source keeps its lock: {}", refused.error().message));
+  }
   Task<JobStats> looked = run.source.host->job_stats(run.plan.domain, false);
   const auto job = co_await settle(std::move(looked));
   if (!job || job->type == JobType::none) co_return;
@@ -174,6 +197,14 @@ Task<std::optional<Error>> prove_source_runs(Run& run, const Error& failure) {
     co_return std::nullopt;
   }
   co_return stands_still(run, failure);
+}
+
+Task<bool> copy_is_over(Run& run) {
+  const Sighting here = co_await run.glance(run.source);
+  if (!here.known()) co_return false;
+  Task<JobStats> asked = run.source.host->job_stats(run.plan.domain, false);
+  const auto job = co_await settle(std::move(asked));
+  co_return job && job->type == JobType::none;
 }
 
 Task<bool> finish_arrived(Run& run) {

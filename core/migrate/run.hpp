@@ -171,6 +171,9 @@ Task<std::optional<Error>> prove_source_runs(Run& run, const Error& failure);
 /// Waits until the copy, which goes on by itself, has an outcome; a guest that arrived whole is
 /// finished. True: it is on the destination. report.destination is what was seen.
 Task<bool> finish_arrived(Run& run);
+/// The source's daemon says that it holds no lock for a copy: it failed, or the daemon was
+/// restarted.
+Task<bool> copy_is_over(Run& run);
 /// The guest waits on the destination, paused and locked: Finish was not carried out there.
 Task<bool> awaits_finish(Run& run);
 /// What to type when nobody knows who has the guest.

@@ -45,6 +45,7 @@ struct Way {
   DomainStatus initial = kRunning;
   Protocol protocol = Protocol::v3_params;
   Kind kind = Kind::managed;
+  std::string source_uri = "xen+tcp://s/system";
   std::string stop = {};  ///< the user wants it stopped from the beginning of the copy
   int stop_before = -1;   ///< or before that call
 };
@@ -56,7 +57,7 @@ void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
   FakeWorld& world = trip.world;
   world.source.guest = way.initial;
   options.witness = false;
-  Endpoint source{Side::source, "fake:///s", std::make_unique<FakeHost>(world, true),
+  Endpoint source{Side::source, way.source_uri, std::make_unique<FakeHost>(world, true),
                   [&world] { return connect(world, true); }};
   Endpoint destination{Side::destination, "fake:///d", std::make_unique<FakeHost>(world, false),
                        [&world] { return connect(world, false); }};
@@ -180,6 +181,20 @@ TEST_CASE("engine: libxl, every pair of faults leaves at most one copy, and a tr
           }
 }
 
+TEST_CASE("engine: libxl, memory is sent to no port but those of sshd and libvirt's daemon") {
+  for (const auto* uri : {"xen+tcp://s:7000/system", "xen+ssh://s:2222/system", "xen:///system"}) {
+    Trip trip;
+    trip.world.libxl = true;
+    trip.world.prepare_refusal = ErrorId::unsupported;
+    travel(trip, {.source_uri = uri});
+    CHECK(trip.report.where == Whereabouts::source);
+    for (const std::string& call : trip.world.log) CHECK_FALSE(call.contains("perform"));
+    REQUIRE(trip.report.error);
+    CHECK(fmt::format("{}", fmt::join(trip.report.error->notes, "; "))
+              .contains("keeps the guest's lock until it is restarted"));
+  }
+}
+
 TEST_CASE("engine: libxl, a guest that stands still is not begun with") {
   Trip trip;
   trip.world.libxl = true;
@@ -197,6 +212,16 @@ TEST_CASE("engine: libxl, a restarted daemon calls a guest that stands still pms
   go(trip, {}, {Flag::live}, {DomainState::pmsuspended, 0});
   CHECK(trip.report.exit() == Exit::unknown);
   for (const std::string& call : trip.world.log) CHECK_FALSE(call.ends_with("begin"));
+}
+
+TEST_CASE("engine: libxl, a copy whose source daemon was restarted is over") {
+  Trip trip;
+  trip.world.libxl = trip.world.restarts = true;
+  go(trip);
+  check_world(trip);
+  CHECK(trip.report.where == Whereabouts::source);
+  CHECK(trip.report.exit() == Exit::failed);
+  CHECK(trip.report.total < std::chrono::minutes(1));
 }
 
 TEST_CASE("engine: a guest paused by its owner arrives paused") {

@@ -118,6 +118,7 @@ Task<Begun> FakeHost::begin(const PhaseCall&) {
 
 Task<Prepared> FakeHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   const Fault fault = before("prepare");
+  if (world_.prepare_refusal) throw Error(*world_.prepare_refusal, "prepare refused");
   if (cookie.empty() && call.protocol >= Protocol::v3) throw Error(ErrorId::protocol, "no cookie");
   machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
   if (call.flags.has(Flag::offline)) {  // as libvirt 9.0: neither active nor defined
@@ -134,11 +135,11 @@ Task<Prepared> FakeHost::prepare(const PhaseCall& call, const Cookie& cookie) {
 Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
                                std::optional<std::string>) {
   const auto* uri = call.params.get<std::string>("migrate_uri");
-  if (world_.libxl && uri != nullptr && *uri == "tcp://localhost:0") {
-    const Fault fault = before("perform-nowhere");
+  if (world_.libxl && uri != nullptr && *uri == "tcp://localhost:16509") {
+    const Fault fault = before("perform-to-itself");
     machine().job = false;
-    after(fault, "perform-nowhere");
-    throw Error(ErrorId::remote, "an error occurred, but the cause is unknown");
+    after(fault, "perform-to-itself");
+    throw Error(ErrorId::remote, "Failed to send migration data to destination host");
   }
   if (world_.libxl && world_.faults.contains(world_.calls) &&
       world_.faults[world_.calls] == Fault::refuse)
@@ -154,6 +155,10 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
     co_return kCookie;
   }
   if (!world_.destination.guest) throw Error(ErrorId::remote, "nobody listens");
+  if (world_.libxl && world_.restarts) {
+    machine().job = false;
+    after(Fault::lose_reply, "perform");
+  }
   if (world_.libxl) {
     machine().stands = true;
     world_.destination.guest = DomainStatus{DomainState::paused, kPausedUser};

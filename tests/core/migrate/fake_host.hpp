@@ -41,6 +41,7 @@ struct FakeWorld {
   bool keeps_records = false;
   bool libxl = false;         ///< departs from the contract as that driver does
   bool confirm_wakes = true;  ///< libxl 9.0
+  bool restarts = false;      ///< libxl: in Perform the source's daemon is killed and started again
   bool two_seen = false;      ///< both copies executed at some moment
   bool source_unreachable_after_loss = false;
   bool destination_unreachable_after_loss = false;
@@ -49,7 +50,7 @@ struct FakeWorld {
   /// Perform does not answer until its other end is gone.
   bool hangs = false;
   std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
-  std::optional<ErrorId> perform_refusal;
+  std::optional<ErrorId> prepare_refusal, perform_refusal;
   std::optional<DomainStatus> arrives_as;  ///< what Finish makes of the guest
   std::vector<std::string> log;
 

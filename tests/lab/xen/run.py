@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -93,12 +94,14 @@ class Runner:
             pair = self._pair(kind)
             signal.alarm(TEST_SECONDS)
             try:
-                pair.restore()
+                pair.begin()
                 function(pair)
+                pair.usable = True
+                report = "\n".join(str(result) for result in pair.results)
             except Exception:
                 report = evidence(pair)
                 raise
-            return True, ""
+            return True, report
         except Exception:
             return False, report + traceback.format_exc()
         finally:
@@ -111,11 +114,16 @@ class Runner:
 
 
 def make_images(tests):
-    """Before anything is tested: what the hosts boot. Needs the package mirror the first time."""
+    """What the hosts boot; needs the package mirror the first time. The first release's before
+    anything is tested, the others' in a thread beside the tests, which is returned."""
     from xen_image import Image
     from xen_guests import PAIRS
-    for version in sorted({v for _, kind in tests.values() for v in PAIRS[kind]}):
-        Image(version).make()
+    versions = [v for _, kind in tests.values() for v in PAIRS[kind]]
+    first, *others = dict.fromkeys(versions)
+    Image(first).make()
+    thread = threading.Thread(target=lambda: [Image(version).make() for version in others])
+    thread.start()
+    return thread
 
 
 def _stop(_number, _frame):
@@ -148,7 +156,7 @@ def run_all(options, tests):
             passed, failed = passed + good, failed + (not good)
             print(f"{'ok    ' if good else 'FAILED'} {name} ({time.monotonic() - begin:.1f} s)",
                   flush=True)
-            if not good:
+            if options.verbose or not good:
                 print("    " + report.replace("\n", "\n    "), flush=True)
     finally:
         runner.close()
@@ -161,6 +169,8 @@ def parse():
     parser.add_argument("-k", metavar="PATTERN", default="", help="only tests whose name matches")
     parser.add_argument("--all", action="store_true",
                         help="also what was not yet seen to pass")
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="what was printed in tests that pass, too")
     parser.add_argument("--list", action="store_true", help="print the names only")
     parser.add_argument("--keep", action="store_true", help="leave the hosts' files in /tmp")
     parser.add_argument("--vmferry", default=str(HERE.parents[2] / "build/dev/vmferry"))
@@ -197,11 +207,14 @@ def main():
         return 1
     begin = time.monotonic()
     if not options.inside:
-        make_images(tests)
+        later = make_images(tests)
         if len(tests) < len(matching):
             print(f"left out, for --all: {len(matching) - len(tests)} tests")
-        print(f"images ready ({time.monotonic() - begin:.1f} s)", flush=True)
-        return run_inside(sys.argv[1:], options.keep)
+        print(f"first image ready ({time.monotonic() - begin:.1f} s)", flush=True)
+        try:
+            return run_inside(sys.argv[1:], options.keep)
+        finally:
+            later.join()
     signal.signal(signal.SIGALRM, _alarm)
     passed, failed = run_all(options, tests)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -76,12 +76,12 @@ def test_every_flag_and_parameter_against_the_daemon(pair):
 @on("4.17")
 def test_the_option_is_named(pair):
     guest = first(pair)
-    result = pair.migrate(guest, "--live", "--compressed", "--bandwidth", "5")
+    result = pair.migrate(guest, pair.live, "--compressed", "--bandwidth", "5")
     assert result.status == 3, result
     for words in ("--compressed: Xen's migration stream knows no compression",
                   "--bandwidth: Xen's toolstack cannot limit its speed"):
         assert words in result.err, result
-    result = pair.migrate(guest, "--live", "--compressed", "--unsafe", "--trust-host")
+    result = pair.migrate(guest, pair.live, "--compressed", "--unsafe", "--trust-host")
     assert result.status in (1, 3), result
     assert "unsupported flags (0xa00) in function libxl" in result.err, result
     assert "the host does not take --unsafe, --compressed" in result.err, result
@@ -94,10 +94,10 @@ def test_uris_are_explained(pair):
     uri = pair.source.uri()
     for destination, words in (("h2:moved", "the host h2 alone, and the new name with --dname moved"),
                                (uri, "source and destination are the same connection")):
-        result = pair.ferry("-c", uri, "migrate", "--live", guest.name, destination)
+        result = pair.ferry("-c", uri, "migrate", pair.live, guest.name, destination)
         assert result.status in (2, 3), result
         assert words in result.err, result
-    result = pair.migrate(guest, "--live", "--migrateuri", "ssh://h2")
+    result = pair.migrate(guest, pair.live, "--migrateuri", "ssh://h2")
     assert result.status == 3 and "tcp://HOST[:PORT]" in result.err, result
     for form in (pair.source.uri(), pair.source.uri("ssh"), "xen+tcp://h1:16509/",
                  "xen+tcp://h1/", "xen+tcp://127.0.1.1/system"):
