@@ -233,10 +233,8 @@ std::string libxl_remedy(const Run& run) {
       "Restart the libvirt daemons of both hosts, which may hold locks (guests go on). Look on the "
       "destination: `vmferry -c '{1}' domstate {0}`. If it is paused there, let it go on: `vmferry "
       "-c '{1}' resume {0}`. Once it runs there, remove the copy on the source, which stands "
-      ""
       "still: `vmferry -c '{2}' destroy {0}`. If it is not there, find out whether it ever ran "
-      "there "
-      "before you do anything to the source's copy.",
+      "there before you do anything to the source's copy.",
       name, run.destination.uri, run.source.uri);
 }
 

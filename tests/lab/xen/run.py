@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from namespaces import die_with_parent  # noqa: E402
 
-TEST_SECONDS = 200
+TEST_SECONDS = 400
 PROGRAMS = ["debootstrap", "qemu-system-x86_64", "qemu-img", "mke2fs", "ssh-keygen", "ssh",
             "unshare", "ip", "virsh"]
 

@@ -67,7 +67,7 @@ def test_ctrl_c_says_that_it_goes_on(pair):
     client.signal(signal.SIGINT)
     pair.wait_counting(guest)
     pair.source.link(True)
-    result = pair.finish(client, 120)
+    result = pair.finish(client, 240)
     assert "can neither abort a migration" in result.err, result
     assert "the copy goes on, and then the guest runs on the destination" in result.err, result
     arrived(pair, guest, result)
@@ -94,7 +94,7 @@ def test_link_cut_for_a_while(pair):
     pair.wait_counting(guest, more=5)
     assert client.process.poll() is None
     pair.source.link(True)
-    arrived(pair, guest, pair.finish(client, 150))
+    arrived(pair, guest, pair.finish(client, 240))
 
 
 @on("4.17")
@@ -104,7 +104,7 @@ def test_destination_powered_off(pair):
     client = pair.start_migrate(guest, pair.live)
     pair.wait_incoming(guest)
     pair.destination.power_off()
-    result = pair.finish(client, 150)
+    result = pair.finish(client, 240)
     assert result.status == 1, result
     pair.one_copy(guest, pair.source)
     free(pair, guest)
@@ -117,7 +117,7 @@ def arrives_though_cut(pair, end, procedure, when):
     guest = first(pair)
     proxy = pair.proxy(getattr(pair, end))
     proxy.at(procedure, when)
-    arrived(pair, guest, pair.migrate(guest, pair.live, seconds=150, **{end: proxy}))
+    arrived(pair, guest, pair.migrate(guest, pair.live, seconds=240, **{end: proxy}))
 
 
 @on(by_hand=["4.17", "4.20"])
@@ -125,7 +125,7 @@ def test_perform_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
     proxy.at(PERFORM, "after-call")
-    result = pair.migrate(guest, pair.live, source=proxy, seconds=150)
+    result = pair.migrate(guest, pair.live, source=proxy, seconds=240)
     assert "the copy goes on by itself" in result.err, result
     arrived(pair, guest, result)
 
@@ -151,7 +151,7 @@ def test_finish_lost_for_good(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
     proxy.at(FINISH, "before-call", cut_for_good)
-    result = pair.migrate(guest, pair.live, destination=proxy, seconds=150)
+    result = pair.migrate(guest, pair.live, destination=proxy, seconds=240)
     assert result.status == 7, result
     assert "xl resume" not in result.err, result
     proxy.refuse(False)
@@ -168,7 +168,7 @@ def test_begin_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
     proxy.at(BEGIN, "before-reply")
-    result = pair.migrate(guest, pair.live, source=proxy, seconds=150)
+    result = pair.migrate(guest, pair.live, source=proxy, seconds=240)
     assert result.status == 1, result
     pair.one_copy(guest, pair.source)
 
@@ -198,7 +198,7 @@ def test_prepare_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
     proxy.at(PREPARE, "before-reply")
-    result = pair.migrate(guest, pair.live, destination=proxy, seconds=150)
+    result = pair.migrate(guest, pair.live, destination=proxy, seconds=240)
     at_home(pair, guest, result)
 
 
@@ -237,7 +237,7 @@ def test_source_daemon_restarted(pair):
     pair.source.link(False)
     pair.source.restart_libvirtd()
     pair.source.link(True)
-    at_home(pair, guest, pair.finish(client, 120))
+    at_home(pair, guest, pair.finish(client, 240))
 
 
 def stopped_and_then_cut(pair, guest):
@@ -246,7 +246,7 @@ def stopped_and_then_cut(pair, guest):
     pair.wait_incoming(guest)
     pair.source.run(f"until xl list | grep -q '^{guest.name} .* ..-*s'; do :; done", 60)
     pair.destination.run("pkill -9 -f libxl-save-helper")
-    return pair.finish(client, 120)
+    return pair.finish(client, 240)
 
 
 @on(by_hand=["4.17"])
@@ -284,14 +284,14 @@ def refuse_finish(pair):
 @on(by_hand=["4.17"])
 def test_finish_refused(pair):
     guest = first(pair)
-    result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=150)
+    result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=240)
     at_home(pair, guest, result)
 
 
 @on(by_hand=["4.20"])
 def test_finish_refused_and_libvirt_cannot_wake_the_guest(pair):
     guest = first(pair)
-    result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=150)
+    result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=240)
     assert result.status == 7, result
     advised = re.search(r"`(xl resume [^`]*)`", result.err)
     assert advised, result
@@ -309,7 +309,7 @@ def test_client_killed(pair):
     client.signal(signal.SIGKILL)
     client.wait()
     wait_for("the memory to have arrived",
-             lambda: pair.state(pair.destination, guest.name) in ((3, 1), (3, 2)), 60)
+             lambda: pair.state(pair.destination, guest.name) in ((3, 1), (3, 2)), 150)
     assert pair.runnable(guest) == []
     result = pair.migrate(guest, pair.live, seconds=90)
     assert result.status == 7 and "stands still: an earlier migration" in result.err, result

@@ -28,10 +28,10 @@ def test_live_with_disk_and_network(pair):
 @on(by_hand=["4.20"])
 def test_pvh_live_and_back_through_a_tunnel(pair):
     guest = pair.awake(PVH)
-    done(pair.migrate(guest, "--live", seconds=120))
+    done(pair.migrate(guest, "--live", seconds=240))
     pair.one_copy(guest, pair.destination)
     done(pair.migrate(guest, "--live", "--p2p", "--tunnelled", source=pair.destination,
-                      destination=pair.source, seconds=120))
+                      destination=pair.source, seconds=240))
     pair.one_copy(guest, pair.source)
 
 
@@ -40,11 +40,11 @@ def test_there_over_ssh_with_another_name_and_back(pair):
     guest = first(pair)
     there = pair.destination
     done(pair.ferry("-c", pair.source.uri("ssh"), "migrate", pair.live, "--dname", "moved",
-                    guest.name, there.uri("ssh"), seconds=120))
+                    guest.name, there.uri("ssh"), seconds=240))
     assert pair.state(there, guest.name) is None
     pair.one_copy(guest, there, name="moved")
     done(pair.ferry("-c", there.uri("ssh"), "migrate", "--dname", guest.name, "moved",
-                    pair.source.uri("ssh"), seconds=120))
+                    pair.source.uri("ssh"), seconds=240))
     pair.one_copy(guest, pair.source, name="moved")
 
 
@@ -102,7 +102,7 @@ def test_timeout_is_told_and_the_copy_goes_on(pair):
     pair.source.link(False)
     pair.wait_counting(guest, more=3)
     pair.source.link(True)
-    result = done(pair.finish(client, 120))
+    result = done(pair.finish(client, 240))
     assert "--timeout only says that the time has passed" in result.err, result
     assert "the timeout of 2 s has passed, but this driver can neither abort" in result.err, result
     pair.one_copy(guest, pair.destination)

@@ -156,6 +156,8 @@ class Pair:
             wait_for(f"{host.name} to take its link", lambda h=host: h.status() != "starting", 60)
         for host in self.hosts:
             host.go_on()
+            # A guest whose writes are recorded while it is copied would slow the copy down.
+            host.run("xl sched-credit2 -d Domain-0 -w 4096", 60)
 
     def _make_snapshot(self, folder):
         with open(cache_dir() / f"xen-{self.kind}.lock", "w") as lock:
@@ -233,7 +235,7 @@ class Pair:
             number += 1
         return number
 
-    def wait_counting(self, guest, before=None, more=1, seconds=30):
+    def wait_counting(self, guest, before=None, more=1, seconds=90):
         """Until the guest has written `more` numbers after `before` (default: now)."""
         goal = (self.written(guest) if before is None else before) + more
         wait_for(f"{guest.name} to go on counting", lambda: self.written(guest) >= goal, seconds,
@@ -288,10 +290,10 @@ class Pair:
 
     migrate_args, start_migrate = Lab.migrate_args, Lab.start_migrate
 
-    def migrate(self, guest, *options, seconds=90, **ends):
+    def migrate(self, guest, *options, seconds=240, **ends):
         return Lab.migrate(self, guest, *options, seconds=seconds, **ends)
 
-    def wait_incoming(self, guest, seconds=60):
+    def wait_incoming(self, guest, seconds=120):
         """Until memory arrives on the destination: Perform is under way."""
         self.destination.run(f"until xl list | grep -q '^{guest.name}'; do :; done", seconds)
 
