@@ -106,7 +106,10 @@ def memory(mib):
 
 
 def raw_move(args, directory, kernel, mib, hand_over, poll=0.0):
-    """One move by hand: (milliseconds from the start of the new process, guest's pause)."""
+    """One move by hand: (milliseconds from the start of the new process, guest's pause).
+
+    A copy from a QEMU that loses a running guest's writes is made of a stopped one, as vmferry does.
+    """
     first = memory(mib) if hand_over else None
     old = Raw(args.qemu, directory, "old", mib, kernel, first, False)
     time.sleep(0.3)
@@ -117,6 +120,8 @@ def raw_move(args, directory, kernel, mib, hand_over, poll=0.0):
     new.monitor.capabilities(names)
     old.monitor.run("migrate-set-parameters", max_bandwidth=0, downtime_limit=20)
     new.monitor.run("migrate-incoming", uri=f"unix:{directory}/mig")
+    if not hand_over and old.monitor.run("query-version")["qemu"]["major"] < 9:
+        old.monitor.run("stop")
     old.monitor.run("migrate", uri=f"unix:{directory}/mig")
     while poll and old.monitor.run("query-migrate")["status"] != "completed":
         time.sleep(poll)

@@ -198,6 +198,7 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "
                     "lose what it writes meanwhile",
                     client->version_text()));
+  plan.hand_over = reply.whole;
   plan.stop_first = was_running && !plan.resume && (lossy || !call.flags.has(Flag::live));
   Task<> flushing = flush_images(*client);
   co_await std::move(flushing);

@@ -1,5 +1,6 @@
 """The far end is `vmferry serve`: over unix sockets and tcp."""
 import contextlib
+import shutil
 import socket
 import subprocess
 import time
@@ -75,3 +76,27 @@ def test_a_server_that_dies_while_the_guest_is_copied_leaves_it_running(w):
     w.wait_counts("far3", 5)
     assert w.states(w.a) == {"far3": "running"} and w.states(w.b) == {}, text
     assert len(w.processes()) == 1
+
+
+def test_stock_virsh_moves_a_guest(w):
+    """libvirt's own client, where it is installed: it speaks to any server of its protocol."""
+    if not shutil.which("virsh"):
+        return
+    w.start("far4", dirty=20)
+    with served(w, f"unix:{w.dir}/a.sock", f"unix:{w.dir}/b.sock"):
+        a, b = (f"qmp+unix:///session?socket={w.dir}/{n}.sock" for n in "ab")
+
+        def virsh(uri, *argv):
+            done = subprocess.run(["virsh", "-c", uri, *argv], capture_output=True, text=True,
+                                  timeout=60)
+            assert done.returncode == 0, done
+            return done.stdout
+
+        assert "far4" in virsh(a, "list")
+        for source, target, options in ((a, b, []), (b, a, ["--p2p"]),
+                                        (a, b, ["--p2p", "--tunnelled"])):
+            virsh(source, "migrate", "--live", "--persistent", "--undefinesource", *options,
+                  "far4", target)
+            w.wait_counts("far4", 5)
+            assert w.states(target) == {"far4": "running"} and w.states(source) == {}
+            assert len(w.processes()) == 1
