@@ -38,6 +38,7 @@ namespace {
 using Seen = Sighting::Seen;
 constexpr std::int32_t kMigrateFinishOk = 93;  // VIR_ERR_MIGRATE_FINISH_OK: cleaned up as asked
 constexpr std::int32_t kOperationAborted = 78;
+constexpr int kResumes = 10;
 constexpr Micros kPatience = std::chrono::seconds(5);
 
 // Of a definition that was to move, libvirt's qemu driver (9.0) keeps after a cancelled Finish a
@@ -118,13 +119,16 @@ namespace {
 // The destination is known not to run the guest, so a source stopped by the migration may go on.
 Task<Sighting> resume_source(Run& run) {
   Sighting seen = co_await run.look(run.source);
-  for (int tries = 0; tries < 3 && seen.seen == Seen::paused && run.was_running; ++tries) {
+  std::string trouble;
+  for (int tries = 0; tries < kResumes && seen.seen == Seen::paused && run.was_running; ++tries) {
     const bool ours = run.suspended_by_us || seen.status.reason != kPausedUser;
     if (!ours || in_postcopy(seen)) break;
     Task<> asked = run.source.host->resume(run.plan.domain);
     const auto resumed = co_await settle(std::move(asked));
     if (!resumed) {
-      run.note(fmt::format("resuming the source: {}", resumed.error().message));
+      const std::string& said = resumed.error().message;
+      if (said != trouble) run.note(fmt::format("resuming the source: {}", said));
+      trouble = said;
       co_await run.pause();
     }
     seen = co_await run.look(run.source);

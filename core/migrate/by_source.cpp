@@ -127,7 +127,8 @@ void judge(Run& run, Error failure, bool defined) {
       run.report.error =
           Error(ErrorId::leftover, "the definition moved, but the source still has it")
               .at(Side::source);
-  } else if (run.moves_stopped() && here.seen == Seen::inactive) {
+  } else if (run.moves_stopped() && here.seen == Seen::inactive &&
+             (there.known() || !failure.reply_lost)) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
   } else {

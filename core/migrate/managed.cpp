@@ -50,8 +50,8 @@ Task<Prepared> prepare(Run& run, Copy& copy, const PhaseCall& call, const Cookie
       settle(run.destination.host->prepare(call, cookie)),
       both(settle(run.source.host->status(run.plan.domain)), flagged(listen(run, copy))));
   const auto& status = at_source.first;
-  if (!prepared) throw std::move(prepared).error().at(Side::destination).in("prepare");
   if (status) run.found(*status);
+  if (!prepared) throw std::move(prepared).error().at(Side::destination).in("prepare");
   co_return *std::move(prepared);
 }
 

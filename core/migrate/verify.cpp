@@ -22,6 +22,18 @@ void judge_arrival(Run& run) {
   } else if (in_postcopy(there) || in_postcopy(here)) {
     close_verdict(run, Whereabouts::undecided,
                   half_way(run, Error(ErrorId::undecided, "the source did not send everything")));
+  } else if (there.known() && !there.active() && !offline && run.plan.flags.has(Flag::paused) &&
+             (!here.known() || here.active())) {
+    // It has executed nothing there, so the source's copy is as good.
+    Error told(ErrorId::undecided,
+               fmt::format("the guest arrived paused, but now it is {} on the destination; the "
+                           "source's copy is {}",
+                           describe(there), describe(here)));
+    told.remedy = fmt::format(
+        "If it is paused at the source and was not resumed on the "
+        "destination, resume it: `vmferry -c '{}' resume {}`.",
+        run.source.uri, run.plan.domain.name);
+    close_verdict(run, Whereabouts::undecided, std::move(told).at(Side::destination));
   } else if (there.known() && !there.active() && !offline) {
     Error told(
         ErrorId::guest_lost,

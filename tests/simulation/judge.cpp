@@ -92,7 +92,8 @@ void Stage::judge_world(const std::optional<Report>& last) {
   const bool killed = network_.hypervisor_killed();
   if (somewhere || half || killed || network_.may_be_lost) return;
   // It stands still on the source: the user was told what to do, or could not be told any more.
-  if (active("a") && (!last || last->exit() == Exit::unknown || rival_unsure_)) return;
+  if ((active("a") || active("c")) && (!last || last->exit() == Exit::unknown || rival_unsure_))
+    return;
   network_.violation("the guest runs nowhere");
 }
 

@@ -89,6 +89,14 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
       scene("v2", {{30, crash_destination, false}, {25, cut_source, false}}),
       // Begin was refused because the guest had died, and the source went away after that.
       scene("live", {{3, kill_source, false}, {8, cut_source, false}}),
+      scene("live",
+            {{12, crash_destination, false}, {9, kill_source, false}, {16, cut_source, false}}),
+      // A guest that had arrived paused was called lost, though the source had it too.
+      scene("paused", {{42, kill_destination, false}, {20, stop_source, true}}),
+      // A destination that was away for long was taken for one without the definition.
+      scene("p2p-offline", {{22, cut_source, false}, {10, stop_destination, true}}),
+      // The source refused to resume while it had not noticed yet that its client was gone.
+      scene("live", {{16, cut_destination, true}, {31, cut_source, true}, {43, cut_source, false}}),
   };
   for (Scenario s : found)
     for (const bool record : {true, false}) {
