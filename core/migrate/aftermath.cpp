@@ -121,7 +121,8 @@ Task<Sighting> resume_source(Run& run) {
   Sighting seen = co_await run.look(run.source);
   std::string trouble;
   for (int tries = 0; tries < kResumes && seen.seen == Seen::paused && run.was_running; ++tries) {
-    const bool ours = run.suspended_by_us || seen.status.reason != kPausedUser;
+    // Before Perform it was somebody else who stopped it, and who may run it elsewhere by now.
+    const bool ours = run.suspended_by_us || (run.copying && seen.status.reason != kPausedUser);
     if (!ours || in_postcopy(seen)) break;
     Task<> asked = run.source.host->resume(run.plan.domain);
     const auto resumed = co_await settle(std::move(asked));

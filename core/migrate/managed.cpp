@@ -8,6 +8,8 @@ namespace vmferry {
 
 namespace {
 
+constexpr std::int32_t kOperationInvalid = 55;  // VIR_ERR_OPERATION_INVALID: another job is active
+
 /// What the copy and the switch-over brought. Finish is asked for only after a good Perform.
 struct Switched {
   std::optional<Result<Cookie>> performed;
@@ -76,6 +78,7 @@ Task<> switch_over(Run& run, Copy& copy, Task<Cookie> performing, ReadyFinish& g
 Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish& go,
                        Switched& out) {
   const PhaseCall call = run.source_call();
+  run.copying = true;
   Task<Cookie> performing = run.source.host->perform(call, prepared, std::nullopt);
   Task<> switching = switch_over(run, copy, std::move(performing), go, out);
   const std::size_t first = co_await first_of(std::move(switching), wait_given_up(copy));
@@ -160,6 +163,7 @@ Task<> conclude(Run& run, Switched& out, Copy& copy, const Begun& begun, Witness
     Error failure = std::move(out.performed->error()).at(Side::source).in("perform");
     run.abort_why = copy.aborted ? copy.abort_why : "";
     if (!failure.reply_lost) {
+      if (failure.wire.code == kOperationInvalid) run.copying = false;
       const bool never_sent = failure.id == ErrorId::connect_lost;
       const bool locked = never_sent && run.plan.departs.confirm_frees;
       co_await bring_home(run, std::move(failure), true, locked);

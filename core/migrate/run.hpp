@@ -35,6 +35,7 @@ class Run {
   bool moves_stopped() const { return plan.flags.has(Flag::offline) || was_stopped; }
   bool suspended_by_us = false;  ///< --timeout-suspend
   bool touched = false;          ///< Begin, or a Perform that begins by itself, was carried out
+  bool copying = false;          ///< Perform was sent, and is not known to have been refused
   bool source_stands = false;    ///< Perform ended well, and no cancelled Confirm was sent since
   bool postcopy = false;         ///< the switch to post-copy happened
   std::string abort_why;         ///< why the copy was aborted, if it was

@@ -7,8 +7,9 @@
 namespace vmferry::sim {
 namespace {
 
-Scenario scene(std::string_view way, std::vector<Fault> faults = {}) {
+Scenario scene(std::string_view way, std::vector<Fault> faults = {}, std::uint64_t seed = 1) {
   Scenario s;
+  s.seed = seed;
   s.way = find_way(way);
   s.faults = std::move(faults);
   return s;
@@ -91,6 +92,8 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
       scene("live", {{3, kill_source, false}, {8, cut_source, false}}),
       scene("live",
             {{12, crash_destination, false}, {9, kill_source, false}, {16, cut_source, false}}),
+      // One who was refused resumed the guest that another's migration had stopped.
+      scene("rival", {{14, slow_source, false}, {31, cut_source, false}}, 523507),
       // A guest that had arrived paused was called lost, though the source had it too.
       scene("paused", {{42, kill_destination, false}, {20, stop_source, true}}),
       // A destination that was away for long was taken for one without the definition.
