@@ -7,6 +7,15 @@ from machines import Machines
 from test_adopt import Monitor
 
 
+def exactly(client, size):
+    got = b""
+    while len(got) < size:
+        piece = client.recv(size - len(got))
+        assert piece, got
+        got += piece
+    return got
+
+
 def spice_client(machine, port):
     """A main channel without abilities of its own, as spice's protocol has it (spice-protocol)."""
     def connect():
@@ -14,14 +23,14 @@ def spice_client(machine, port):
         one.sendall(struct.pack("<4sIIIIBBIII", b"REDQ", 2, 2, 18, 0, 1, 0, 0, 0, 18))
         return one
     client = machine.space.socket_inside(connect)
-    size = struct.unpack("<4sIII", client.recv(16, socket.MSG_WAITALL))[3]
-    key = client.recv(size, socket.MSG_WAITALL)[4:166]
+    size = struct.unpack("<4sIII", exactly(client, 16))[3]
+    key = exactly(client, size)[4:166]
     ticket = machine.dir / "ticket.key"
     ticket.write_bytes(key)
     client.sendall(subprocess.run(
         ["openssl", "pkeyutl", "-encrypt", "-pubin", "-keyform", "DER", "-inkey", str(ticket),
          "-pkeyopt", "rsa_padding_mode:oaep"], input=b"\0", check=True, capture_output=True).stdout)
-    assert client.recv(4, socket.MSG_WAITALL) == bytes(4)
+    assert exactly(client, 4) == bytes(4)
     return client
 
 
