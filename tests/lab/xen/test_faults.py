@@ -120,7 +120,7 @@ def arrives_though_cut(pair, end, procedure, when):
     arrived(pair, guest, pair.migrate(guest, pair.live, seconds=240, **{end: proxy}))
 
 
-@on("4.17", "4.20")
+@on("4.17", by_hand=["4.20"])
 def test_perform_answer_lost(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.source)
@@ -135,7 +135,7 @@ def test_perform_answer_lost_with_the_guest_stopped(pair):
     arrives_though_cut(pair, "source", PERFORM, "before-reply")
 
 
-@on("4.17", by_hand=["4.20"])
+@on(by_hand=["4.17", "4.20"])
 def test_finish_lost_on_its_way(pair):
     arrives_though_cut(pair, "destination", FINISH, "before-call")
 

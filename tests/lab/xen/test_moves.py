@@ -60,7 +60,7 @@ def test_kept_there_and_removed_here(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_defined_guest_moves_whole_by_default(pair):
     guest = first(pair)
     pair.connect(pair.source).defineXML(guest.xml())
@@ -70,28 +70,28 @@ def test_defined_guest_moves_whole_by_default(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_driven_by_the_source(pair):
     guest = first(pair)
     done(pair.migrate(guest, pair.live, "--p2p"))
     pair.one_copy(guest, pair.destination)
 
 
-@on(by_hand=["4.17", "4.20"])
+@on("4.17", by_hand=["4.20"])
 def test_tunnelled(pair):
     guest = first(pair)
     done(pair.migrate(guest, pair.live, "--p2p", "--tunnelled"))
     pair.one_copy(guest, pair.destination)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_not_live_to_an_address(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--no-live", "--migrateuri", pair.destination.inner))
     pair.one_copy(guest, pair.destination)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_timeout_is_told_and_the_copy_goes_on(pair):
     guest = first(pair)
     client = pair.start_migrate(guest, pair.live, "--timeout", "2")
@@ -105,7 +105,7 @@ def test_timeout_is_told_and_the_copy_goes_on(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on(by_hand=["4.17"])
+@on("4.17")
 def test_progress_without_statistics(pair):
     guest = first(pair)
     result = done(pair.migrate(guest, pair.live, "--events"))

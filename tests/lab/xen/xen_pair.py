@@ -138,7 +138,8 @@ class Pair:
         if len(found) != 1:
             return False
         domain, host = found[0]
-        if domain.name() != guest.name or not domain.isActive() or domain.jobInfo()[0]:
+        running = domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+        if domain.name() != guest.name or not running or domain.jobInfo()[0]:
             return False
         if domain.isPersistent():
             domain.undefine()
