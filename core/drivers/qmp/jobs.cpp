@@ -8,6 +8,10 @@
 
 namespace vmferry::qmp {
 
+// A QEMU whose peer hangs in the switch-over may not answer at all; then nobody may wait for it
+// longer than a guest may stand still.
+static constexpr Micros kPatience = std::chrono::seconds(2);
+
 Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool) {
   if (completed) {
     const auto kept = completed_.find(domain.uuid);
@@ -15,23 +19,34 @@ Task<JobStats> QmpHost::job_stats(const DomainRef& domain, bool completed, bool)
   }
   const Instance i = active(domain);
   std::shared_ptr<Client> client = co_await monitor(i);
-  const Json info = co_await client->execute("query-migrate");
+  const Json info = co_await client->execute("query-migrate", Json::object(), kPatience);
   JobStats stats = to_stats(info);
-  const Json jobs = co_await client->execute("query-block-jobs");
+  const Json jobs = co_await client->execute("query-block-jobs", Json::object(), kPatience);
   if (add_disk_figures(jobs, stats.fields)) stats.type = JobType::unbounded;
   co_return stats;
 }
 
+// Nothing if there is no answer.
+static Task<std::optional<Json>> ask(Client& client, std::string command) {
+  Task<Json> asking = client.execute(std::move(command), Json::object(), kPatience);
+  auto asked = co_await settle(std::move(asking));
+  if (asked) co_return *std::move(asked);
+  if (asked.error().id != ErrorId::timed_out) throw std::move(asked).error();
+  co_return std::nullopt;
+}
+
+static Task<> yank(Client& client) {
+  Json instances = {{"instances", Json::array({{{"type", "migration"}}})}};
+  co_await client.execute_oob("yank", std::move(instances));
+}
+
 // Whether QEMU has given up in a moment, as it does unless its peer hangs in the switch-over.
 static Task<bool> cancel(Client& client, Clock& clock) {
-  constexpr Micros patience = std::chrono::seconds(3);
-  Task<Json> asking = client.execute("migrate_cancel", Json::object(), patience);
-  const auto asked = co_await settle(std::move(asking));
-  if (!asked && asked.error().id != ErrorId::timed_out) throw Error(asked.error());
+  const auto asked = co_await ask(client, "migrate_cancel");
   if (!asked) co_return false;
-  const Micros until = clock.now() + patience;
+  const Micros until = clock.now() + kPatience;
   while (clock.now() < until) {
-    const auto info = co_await settle(client.execute("query-migrate", Json::object(), patience));
+    const auto info = co_await ask(client, "query-migrate");
     if (info && text_at(*info, "status") != "cancelling") co_return true;
     co_await clock.sleep(Millis(20));
   }
@@ -51,8 +66,12 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
     co_await client->execute_oob("migrate-pause", Json::object());
     co_return;
   }
-  const Json info = co_await client->execute("query-migrate");
-  const JobStats now = to_stats(info);
+  const auto info = co_await ask(*client, "query-migrate");
+  if (!info) {
+    co_await yank(*client);
+    co_return;
+  }
+  const JobStats now = to_stats(*info);
   if (now.type != JobType::unbounded) {
     const Json jobs = co_await client->execute("query-block-jobs");
     Params unused;
@@ -66,9 +85,7 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
     throw Error(ErrorId::invalid_state, "no migration of this domain is under way");
   Task<bool> cancelling = cancel(*client, env_.clock);
   const bool over = co_await std::move(cancelling);
-  if (over) co_return;
-  Json instances = {{"instances", Json::array({{{"type", "migration"}}})}};
-  co_await client->execute_oob("yank", std::move(instances));
+  if (!over) co_await yank(*client);
 }
 
 Task<> QmpHost::set_parameters(const DomainRef& domain, Json parameters) {
@@ -155,12 +172,14 @@ struct QmpHost::Watching final : Subscription {
   // QEMU's event does not say whether it is the switch-over, or the guest was paused by somebody:
   // before the copy (a guest that loses writes otherwise), or so that it can end.
   static Task<> tell_stop(State& state) {
-    const auto status = co_await settle(state.client->execute("query-status"));
-    if (!status || state.over) co_return;
+    Task<std::optional<Json>> asking = ask(*state.client, "query-status");
+    const auto asked = co_await settle(std::move(asking));
+    if (!asked || state.over) co_return;
+    const std::string word = *asked ? text_at(**asked, "status") : "";
     DomainEvent out;
     out.domain = state.domain;
     out.event = kEventSuspended;
-    out.detail = text_at(*status, "status") == "paused" ? kSuspendedPaused : kSuspendedMigrated;
+    out.detail = word == "paused" ? kSuspendedPaused : kSuspendedMigrated;
     state.on(out);
   }
 

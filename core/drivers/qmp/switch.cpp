@@ -10,6 +10,7 @@ namespace vmferry::qmp {
 namespace {
 
 constexpr Micros kArrival = std::chrono::seconds(30);  ///< from Perform's end to ours
+constexpr Micros kAnswers = std::chrono::seconds(5);
 constexpr Micros kResumeLimit = std::chrono::seconds(20);
 
 bool migration_ended(const Event& e) {
@@ -40,7 +41,8 @@ Task<> prove_not_run(Client& client, Cursor cursor, ProcessId process, Clock& cl
 // Events seen before this connection was made do not come again, so the state is asked once.
 Task<> arrived(Client& client, Clock& clock) {
   Cursor cursor = client.cursor();
-  const Json info = co_await client.execute("query-migrate");
+  // The guest stands still meanwhile; one that does not answer has surely not run it.
+  const Json info = co_await client.execute("query-migrate", Json::object(), kAnswers);
   std::string status = text_at(info, "status");
   if (status != "completed" && status != "failed" && !in_postcopy(status)) {
     Task<Event> waiting = client.wait_event(cursor, migration_ended);
