@@ -41,7 +41,7 @@ void Stage::judge_verdict(const Report& report) {
   if (safe_at_home && report.where == Whereabouts::source && !here("a") && !killed)
     network_.violation("told that the guest is safe at the source, where it is not");
   if (safe_at_home && report.where == Whereabouts::source && killed && !active("a") &&
-      way_.started && !network_.killed_unseen("a"))
+      way_.started && !network_.killed_unseen("a") && report.source.known())
     network_.violation("told that the guest is safe at the source, but it died there");
   if (report.where == Whereabouts::lost && !nowhere)
     network_.violation("told that it is lost, which it is not");
