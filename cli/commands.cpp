@@ -11,7 +11,7 @@ namespace vmferry::cli {
 #undef VMFERRY_COMMAND
 
 static constexpr const Command* kAll[] = {
-#define VMFERRY_COMMAND(constant) &constant,
+#define VMFERRY_COMMAND(constant) &(constant),
 #include "cli/commands.def"
 #undef VMFERRY_COMMAND
 };
