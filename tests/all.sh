@@ -86,7 +86,7 @@ for source in tests/fuzz/*.cpp; do
   single "fuzz $name" 120 "$build/tests/fuzz_$name" -max_total_time="${FUZZ_SECONDS:-10}" \
     -rss_limit_mb=1024 -timeout=10 -artifact_prefix="$logs/" "$logs/corpus-$name"
 done
-suite "bare QEMU" 600 '([0-9]+) passed, ([0-9]+) failed' \
+suite "bare QEMU" 1200 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/qmp/run.py --vmferry "$build/vmferry"
 suite "real hosts" 1800 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/run.py -j 2 --vmferry "$build/vmferry"
