@@ -96,8 +96,8 @@ Error explain(Run& run, Error failure) {
 }
 
 // The call failed. Who has the guest? Only what both ends say counts. `defined`: the definition
-// that was to move is known to have come to the destination.
-void judge(Run& run, Error failure, bool defined) {
+// that was to move has come to the destination; nothing: that could not be asked.
+void judge(Run& run, Error failure, std::optional<bool> defined) {
   const Sighting& here = run.report.source;
   const Sighting& there = run.report.destination;
   const std::string seen = both_sides(run);
@@ -120,14 +120,14 @@ void judge(Run& run, Error failure, bool defined) {
           Error(ErrorId::leftover,
                 fmt::format("the guest moved, but the source's copy is {}", describe(here)))
               .at(Side::source);
-  } else if (defined) {
+  } else if (defined.value_or(false)) {
     run.report.where = Whereabouts::destination;
     run.note(failure.message);
     if (run.plan.flags.has(Flag::undefine_source) && here.seen != Seen::absent)
       run.report.error =
           Error(ErrorId::leftover, "the definition moved, but the source still has it")
               .at(Side::source);
-  } else if (run.moves_stopped() && here.seen == Seen::inactive &&
+  } else if (run.moves_stopped() && here.seen == Seen::inactive && defined &&
              (there.known() || !failure.reply_lost)) {
     run.report.where = Whereabouts::source;
     run.report.error = explain(run, std::move(failure));
@@ -205,9 +205,13 @@ Task<> run_by_source(Run& run) {
     Vigil vigil(run, began);
     co_await vigil.until_over();
   }
-  bool defined = false;
-  if (failure.reply_lost && run.moves_stopped()) defined = co_await wait_for_definition(run);
+  std::optional<bool> defined = false;
+  const bool in_doubt = failure.reply_lost && run.moves_stopped();
+  if (in_doubt) defined = co_await wait_for_definition(run);
   co_await see_both(run);
+  // The hosts may have been out of reach until now.
+  if (in_doubt && !*defined && run.report.destination.seen == Seen::inactive)
+    defined = co_await defined_there(run);
   const Sighting& here = run.report.source;
   if (here.seen == Seen::paused && in_postcopy(here)) {
     const bool pushed = co_await push_postcopy(run);
