@@ -74,7 +74,7 @@ single "simulation: every single fault at every step, and fixed seeds" 900 \
   "$build/tests/simulation" --exhaustive --seeds 300
 single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 199
 single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
-single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-45}"
+single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-20}"
 single "manual pages are clean" 60 mandoc -T lint -W style man/*.1
 single "completions in bash, zsh and fish" 300 /usr/bin/python3 tests/completions/shells.py \
   "$build/vmferry" . --all

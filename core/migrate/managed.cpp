@@ -136,7 +136,7 @@ Task<Prepared> make_ready(Run& run, Copy& copy, Begun& begun, bool& prepared, bo
   const PhaseCall begin_call = run.source_call();
   begun = co_await begin(run, begin_call);
   began = run.touched = true;
-  run.check_stop();
+  run.check_go();
   run.plan.params.set("destination_xml", begun.xml);
   const PhaseCall prepare_call = run.destination_call();
   Prepared ready = co_await prepare(run, copy, prepare_call, begun.cookie);
@@ -148,7 +148,7 @@ Task<Prepared> make_ready(Run& run, Copy& copy, Begun& begun, bool& prepared, bo
     throw Error(ErrorId::protocol, "the destination did not say where it listens")
         .at(Side::destination)
         .in("prepare");
-  run.check_stop();
+  run.check_go();
   co_return ready;
 }
 
@@ -208,6 +208,7 @@ Task<> run_managed(Run& run) {
     const bool release = began && (locked || prepared);
     const bool maybe = run.plan.departs.outlives_client && ready.error().reply_lost && began;
     co_await bring_home(run, Error(ready.error()), prepared || maybe, release);
+    if (run.stopped_by_other) run.report.where = Whereabouts::undecided;
     co_await dismiss(witness.get());
     co_return;
   }

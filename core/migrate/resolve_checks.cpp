@@ -154,7 +154,12 @@ void Resolver::check_state() {
     object(Source::common, Opt::paused, 0,
            fmt::format("--no-suspend: {} is paused now, and arrives as it is", who),
            "Resume it before, or after the migration.");
-  if (!yes(Opt::postcopy_resume)) return;
+  if (!yes(Opt::postcopy_resume)) {
+    if (!stopped_by_migration(domain_.status) || yes(Opt::offline)) return;
+    Error why = stopped_by_another(domain_.ref.name);
+    object(Source::common, {}, kOperationInvalid, std::move(why.message), std::move(why.remedy));
+    return;
+  }
   const bool broken = (paused && domain_.status.reason == kPausedPostcopyFailed) ||
                       (domain_.status.state == DomainState::running &&
                        domain_.status.reason == kRunningPostcopyFailed);

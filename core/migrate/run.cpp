@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/async/race.hpp"
+#include "core/base/text.hpp"
 
 namespace vmferry {
 
@@ -39,6 +40,24 @@ bool in_postcopy(const Sighting& s) {
          s.status == DomainStatus{DomainState::paused, kPausedPostcopy} || postcopy_broke(s);
 }
 
+bool stopped_by_migration(const DomainStatus& status) {
+  return status == DomainStatus{DomainState::paused, kPausedMigration};
+}
+
+Error stopped_by_another(const std::string& name) {
+  const std::string who = escaped(name, 255);
+  Error told(
+      ErrorId::undecided,
+      fmt::format("{} is paused because of a migration that goes on, or that was not brought "
+                  "to its end: it may run elsewhere",
+                  who));
+  told.remedy = fmt::format(
+      "Look at the host that it was sent to. If it does not run there, `vmferry resume {}` on this "
+      "one, and migrate it then.",
+      who);
+  return told;
+}
+
 void Run::mark(Phase phase) {
   leave();
   phase_ = phase;
@@ -56,6 +75,7 @@ void Run::found(const DomainStatus& status) {
   died = was_active && !status.active();
   was_stopped = !was_active;
   was_running = status.runs();
+  stopped_by_other = stopped_by_migration(status) && !plan.flags.has(Flag::postcopy_resume);
   if (status.state == DomainState::paused && !plan.flags.has(Flag::postcopy_resume))
     plan.flags.add(Flag::paused);
 }
@@ -70,6 +90,11 @@ void Run::check_stop() const {
   if (!engine.stop.requested()) return;
   throw Error(ErrorId::cancelled,
               fmt::format("{}: stopped before the guest was touched", engine.stop.why()));
+}
+
+void Run::check_go() const {
+  check_stop();
+  if (stopped_by_other) throw stopped_by_another(plan.domain.name).at(Side::source).in("begin");
 }
 
 PhaseCall Run::source_call() const {

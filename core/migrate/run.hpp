@@ -29,8 +29,9 @@ class Run {
   void found(const DomainStatus& status);
   bool was_running = false;  ///< when the migration began
   bool was_active = plan.active;
-  bool died = false;         ///< it ran when this was planned, and does not since
-  bool was_stopped = false;  ///< seen to be inactive; both are false when it could not be seen
+  bool stopped_by_other = false;  ///< paused for a migration that is not this one
+  bool died = false;              ///< it ran when this was planned, and does not since
+  bool was_stopped = false;       ///< seen to be inactive; both are false when it could not be seen
   /// Nothing runs afterwards: a definition moves, or a guest that is shut off.
   bool moves_stopped() const { return plan.flags.has(Flag::offline) || was_stopped; }
   bool suspended_by_us = false;  ///< --timeout-suspend
@@ -46,6 +47,8 @@ class Run {
 
   /// Throws `cancelled` when the user asked to stop.
   void check_stop() const;
+  /// As check_stop(); throws `undecided` when the guest may run elsewhere already.
+  void check_go() const;
 
   /// The phase's arguments. CHANGE_PROTECTION goes to the source only; ABORT_ON_ERROR and
   /// AUTO_CONVERGE never go to the destination.

@@ -98,6 +98,11 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
       scene("paused", {{42, kill_destination, false}, {20, stop_source, true}}),
       // A destination that was away for long was taken for one without the definition.
       scene("p2p-offline", {{22, cut_source, false}, {10, stop_destination, true}}),
+      // The same, found out too late.
+      scene("p2p-offline", {{10, stop_destination, true}, {23, stop_source, true}},
+            248714229956146),
+      // What a killed client had left paused was moved by the next one, and ran twice.
+      scene("rival", {{28, kill_client, false}, {10, slow_source, false}}, 76610913529080),
       // The source refused to resume while it had not noticed yet that its client was gone.
       scene("live", {{16, cut_destination, true}, {31, cut_source, true}, {43, cut_source, false}}),
   };

@@ -149,10 +149,6 @@ class Lots {
     for (std::uint64_t left = 1 + draw(4); left > 0; --left)
       s.faults.push_back({1 + static_cast<int>(draw(steps)),
                           static_cast<FaultKind>(draw(kFaultKinds)), draw(2) == 0});
-    // Known, and not prevented: what a killed client left paused is moved by whoever comes next,
-    // though the first destination may run it.
-    if (s.way->rival)
-      std::erase_if(s.faults, [](const Fault& f) { return f.kind == FaultKind::kill_client; });
     return s;
   }
 

@@ -224,6 +224,18 @@ TEST_CASE("engine: libxl, a copy whose source daemon was restarted is over") {
   CHECK(trip.report.total < std::chrono::minutes(1));
 }
 
+TEST_CASE("engine: a guest that another migration stopped is not begun with") {
+  Trip trip;
+  go(trip, {}, {Flag::live}, {DomainState::paused, kPausedMigration});
+  CHECK(trip.report.exit() == Exit::unknown);
+  CHECK(trip.report.where == Whereabouts::undecided);
+  CHECK(trip.report.error->remedy.contains("resume web1"));
+  CHECK(trip.world.source.guest == DomainStatus{DomainState::paused, kPausedMigration});
+  CHECK_FALSE(trip.world.destination.guest.has_value());
+  const auto sent = [](const std::string& call) { return call.contains("perform"); };
+  CHECK(std::ranges::none_of(trip.world.log, sent));
+}
+
 TEST_CASE("engine: a guest paused by its owner arrives paused") {
   Trip trip;
   go(trip, {}, {Flag::live}, {DomainState::paused, kPausedUser});

@@ -112,6 +112,7 @@ Task<Begun> FakeHost::begin(const PhaseCall&) {
   const Fault fault = before("begin");
   demand_lock();
   machine().job = true;
+  machine().ran_at_begin = FakeWorld::runs(machine());
   after(fault, "begin");
   co_return Begun{kCookie, "<domain/>"};
 }
@@ -231,7 +232,8 @@ Task<> FakeHost::confirm(const PhaseCall& call, const Cookie&, Verdict verdict) 
     m.guest.reset();
   else if (world_.libxl)
     m.stands = m.stands && !world_.confirm_wakes;
-  else if (m.guest && m.guest->state == DomainState::paused && !world_.postcopy_breaks)
+  else if (m.ran_at_begin && m.guest && m.guest->state == DomainState::paused &&
+           !world_.postcopy_breaks)
     m.guest = DomainStatus{DomainState::running, kRunningMigrationCanceled};
   after(fault, "confirm");
   co_return;

@@ -29,6 +29,7 @@ struct FakeWorld {
     bool executed = false;              ///< ran guest code at some time
     bool persistent = true;
     bool job = false;
+    bool ran_at_begin = false;  ///< only then a cancelled Confirm resumes it
     int connections_lost = 0;
     bool stands = false;  ///< as libxl has it: called running, and does not execute
     std::uint64_t cpu_time_ns = 0;

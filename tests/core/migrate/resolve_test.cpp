@@ -357,6 +357,10 @@ TEST_CASE("resolve: states of the guest") {
   CHECK(objects(on_qemu(resume), Opt::postcopy_resume, kOperationInvalid));
   paused.status.reason = kPausedPostcopyFailed;
   CHECK(on_qemu(resume, paused).allowed());
+  paused.status.reason = kPausedMigration;
+  const Resolution stopped = on_qemu(request({}), paused);
+  CHECK_FALSE(stopped.allowed());
+  CHECK(stopped.objections[0].remedy.contains("resume web1"));
   const Resolution copy = on_qemu(request({Opt::offline}));
   CHECK(copy.allowed());
   CHECK(copy.plan.flags == FlagSet{Flag::offline, Flag::persist_dest});
