@@ -3,7 +3,7 @@
 # rules, fuzzers for a moment, and real libvirt hosts. As root on Debian 12. One build serves all.
 #
 #   tests/all.sh              FUZZ_SECONDS=N (default 10) for each fuzzer
-#                             SIMULATION_SECONDS=N (default 45) for seeds that nobody has tried
+#                             SIMULATION_SECONDS=N (default 20) for seeds that nobody has tried
 #   VMFERRY_SKIP=xen          leaves out the Xen hosts, and says so
 #
 # Closes with "N passed, N failed"; the exit status says the same.
