@@ -85,7 +85,7 @@ def test_an_abort_is_refused_beforehand(pair):
 
 # -- the network ----------------------------------------------------------------------------------
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_link_cut_for_a_while(pair):
     guest = first(pair)
     client = pair.start_migrate(guest, pair.live)
@@ -130,7 +130,7 @@ def test_perform_answer_lost(pair):
     arrived(pair, guest, result)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_perform_answer_lost_with_the_guest_stopped(pair):
     arrives_though_cut(pair, "source", PERFORM, "before-reply")
 
@@ -145,7 +145,7 @@ def test_finish_answer_lost(pair):
     arrives_though_cut(pair, "destination", FINISH, "before-reply")
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_finish_lost_for_good(pair):
     """The advice is followed to the letter, and there is one copy."""
     guest = first(pair)
@@ -175,7 +175,7 @@ def test_begin_answer_lost(pair):
 
 # -- refused by Prepare ---------------------------------------------------------------------------
 
-@on("4.17", "4.20")
+@on("4.17", by_hand=["4.20"])
 def test_prepare_refuses_an_address(pair):
     guest = first(pair)
     result = pair.migrate(guest, pair.live, "--migrateuri", "tcp://192.0.2.1:49152",
@@ -202,7 +202,7 @@ def test_prepare_answer_lost(pair):
     at_home(pair, guest, result)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_newer_stream_version_is_refused(pair):
     guest = first(pair)
     proxy = pair.proxy(pair.destination)
@@ -217,7 +217,7 @@ def test_newer_stream_version_is_refused(pair):
     at_home(pair, guest, result, 3)
 
 
-@on("mixed")
+@on(by_hand=["mixed"])
 def test_downwards_is_refused(pair):
     guest = first(pair)
     assert pair.migrate(guest, pair.live).status == 0
@@ -229,7 +229,7 @@ def test_downwards_is_refused(pair):
 
 # -- daemons and clients that end -----------------------------------------------------------------
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_source_daemon_restarted(pair):
     guest = first(pair)
     client = pair.start_migrate(guest, pair.live)
@@ -249,7 +249,7 @@ def stopped_and_then_cut(pair, guest):
     return pair.finish(client, 240)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_perform_fails_after_the_guest_was_stopped(pair):
     guest = first(pair)
     result = stopped_and_then_cut(pair, guest)
@@ -257,7 +257,7 @@ def test_perform_fails_after_the_guest_was_stopped(pair):
     at_home(pair, guest, result)
 
 
-@on("4.20")
+@on(by_hand=["4.20"])
 def test_perform_fails_and_libvirt_cannot_wake_the_guest(pair):
     guest = first(pair)
     result = stopped_and_then_cut(pair, guest)
@@ -281,14 +281,14 @@ def refuse_finish(pair):
     return proxy
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_finish_refused(pair):
     guest = first(pair)
     result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=240)
     at_home(pair, guest, result)
 
 
-@on("4.20")
+@on(by_hand=["4.20"])
 def test_finish_refused_and_libvirt_cannot_wake_the_guest(pair):
     guest = first(pair)
     result = pair.migrate(guest, pair.live, destination=refuse_finish(pair), seconds=240)
@@ -316,7 +316,7 @@ def test_client_killed(pair):
     follow(pair, guest, result)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_client_killed_after_the_guest_went_on(pair):
     """Nobody ended the source's copy. A second try must not wake it."""
     guest = first(pair)

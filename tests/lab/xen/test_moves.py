@@ -25,7 +25,7 @@ def test_live_with_disk_and_network(pair):
     assert " 0% packet loss" in answer, answer
 
 
-@on("4.20")
+@on(by_hand=["4.20"])
 def test_pvh_live(pair):
     guest = pair.awake(PVH)
     done(pair.migrate(guest, "--live", seconds=240))
@@ -45,7 +45,7 @@ def test_there_over_ssh_with_another_name_and_back(pair):
     pair.one_copy(guest, pair.source, name="moved")
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_kept_there_and_removed_here(pair):
     guest = first(pair)
     pair.connect(pair.source).defineXML(guest.xml())
@@ -84,14 +84,14 @@ def test_tunnelled(pair):
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_not_live_to_an_address(pair):
     guest = first(pair)
     done(pair.migrate(guest, "--no-live", "--migrateuri", pair.destination.inner))
     pair.one_copy(guest, pair.destination)
 
 
-@on("4.17")
+@on(by_hand=["4.17"])
 def test_timeout_is_told_and_the_copy_goes_on(pair):
     guest = first(pair)
     client = pair.start_migrate(guest, pair.live, "--timeout", "2")

@@ -41,7 +41,7 @@ def ask(pair, guest, flags, params=()):
         daemon.close()
 
 
-@on("4.17", "4.20")
+@on("4.17", by_hand=["4.20"])
 def test_every_flag_and_parameter_against_the_daemon(pair):
     guest = first(pair)
     release = pair.source.libvirt_version()
