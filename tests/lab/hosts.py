@@ -3,11 +3,11 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import libvirt
 
+import sshd
 from namespaces import Space, end, spawn, wait_for
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
@@ -39,15 +39,6 @@ keepalive_interval = 1
 keepalive_count = 3
 """
 
-_SSHD_CONF = """HostKey {dir}/hostkey
-AuthorizedKeysFile {lab}/id.pub
-PermitRootLogin yes
-StrictModes no
-UsePAM no
-PidFile none
-"""
-
-
 def address(number):
     return f"10.99.0.{number}"
 
@@ -72,9 +63,7 @@ class Host:
         (self.dir / "etc/libvirtd.conf").write_text(
             _LIBVIRTD_CONF.format(uuid=f"{n:08d}-0000-4000-8000-{n:012d}"))
         (self.dir / "etc/qemu.conf").write_text(_QEMU_CONF)
-        (self.dir / "sshd.conf").write_text(_SSHD_CONF.format(dir=self.dir, lab=self.lab_dir))
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
-                        str(self.dir / "hostkey")], check=True)
+        sshd.configure(self.dir, f"{self.lab_dir}/id")
 
     def _setup_script(self):
         root = self.root or ""
@@ -102,7 +91,7 @@ class Host:
                          start_new_session=True)
 
     def start_daemons(self):
-        self.sshd = self._spawn("/usr/sbin/sshd", "-D", "-f", str(self.dir / "sshd.conf"))
+        self.sshd = self._spawn(*sshd.command(self.dir))
         self.start_libvirtd()
 
     def start_libvirtd(self):
@@ -230,13 +219,9 @@ ip link set br0 up""", own_pids=False, log=log)
 
 def make_key(lab_dir, hosts):
     """The client's ssh key, and known_hosts of all hosts under name and address."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{lab_dir}/id"],
-                   check=True)
-    lines = []
-    for host in hosts:
-        kind, key = (host.dir / "hostkey.pub").read_text().split()[:2]
-        lines.append(f"{host.name},{address(host.number)} {kind} {key}\n")
-    (Path(lab_dir) / "known_hosts").write_text("".join(lines))
+    sshd.make_key(f"{lab_dir}/id")
+    (Path(lab_dir) / "known_hosts").write_text("".join(
+        sshd.known_host(host.dir, f"{host.name},{address(host.number)}") for host in hosts))
 
 
 def remove_tree(path):

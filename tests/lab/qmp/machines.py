@@ -1,17 +1,10 @@
 """Two hosts with a network, sshd and processes of their own, and a client: three sets of namespaces."""
-import subprocess
 from pathlib import Path
 
 import namespaces
+import sshd
 from world import ROOT  # noqa: F401  (sets the path up)
 
-SSHD = """HostKey {dir}/hostkey
-AuthorizedKeysFile {world}/id.pub
-PermitRootLogin yes
-StrictModes no
-UsePAM no
-PidFile none
-"""
 PLACES = {"run": "/run/vmferry", "state": "/var/lib/vmferry"}
 
 
@@ -22,9 +15,7 @@ class Machine:
         self.world = world
         for name in (*PLACES, "mnt"):
             (self.dir / name).mkdir(parents=True, mode=0o700)
-        (self.dir / "sshd.conf").write_text(SSHD.format(dir=self.dir, world=world.dir))
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
-                        str(self.dir / "hostkey")], check=True)
+        sshd.configure(self.dir, f"{world.dir}/id")
         setup = [f"hostname {self.name}", "ip link set lo up", "mkdir -p /run/sshd",
                  f"mount --bind {world.dir}/hosts /etc/hosts", f"mount --bind {self.dir}/mnt /mnt"]
         for name, place in PLACES.items():
@@ -43,7 +34,7 @@ class Machine:
                 f"&known_hosts={w.dir}/known_hosts&vmferry={w.vmferry}")
 
     def start_sshd(self):
-        argv = self.space.command(["/usr/sbin/sshd", "-D", "-f", str(self.dir / "sshd.conf")])
+        argv = self.space.command(sshd.command(self.dir))
         self.sshd = namespaces.spawn(argv, stdout=self.log, stderr=self.log)
         namespaces.wait_for(f"sshd of {self.name}", lambda: 22 in self.space.listening_ports())
 
@@ -80,8 +71,7 @@ class Machines:
         w = self.world
         names = "".join(f"10.98.0.{n} machine{n}\n" for n in (1, 2))
         (w.dir / "hosts").write_text("127.0.0.1 localhost\n" + names)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{w.dir}/id"],
-                       check=True)
+        sshd.make_key(f"{w.dir}/id")
         try:
             self._join()
         except BaseException:
@@ -109,8 +99,7 @@ ip link set br0 up""", own_pids=False)
             machine.space.run("ip", "addr", "add", f"{machine.address}/24", "dev", "eth0")
             machine.space.run("ip", "link", "set", "eth0", "up")
             machine.start_sshd()
-            kind, key = (machine.dir / "hostkey.pub").read_text().split()[:2]
-            known += f"{machine.name},{machine.address} {kind} {key}\n"
+            known += sshd.known_host(machine.dir, f"{machine.name},{machine.address}")
         (w.dir / "known_hosts").write_text(known)
 
     def link(self, machine, up):
