@@ -9,12 +9,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-JobStats migrated(SmallWorld& w, FlagSet flags = {Flag::live}, Params params = {}) {
-  Walk walk;
-  w.clock.run(walk_all(w, walk, flags, std::move(params)));
-  return w.on("a").completed.value_or(JobStats{});
-}
-
 std::string refusal(SmallWorld& w, FlagSet flags, Params params) {
   try {
     migrated(w, flags, std::move(params));

@@ -8,15 +8,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Migrates and gives the figures of the finished job.
-JobStats migrated(SmallWorld& w, FlagSet flags = {Flag::live}, Params params = {}) {
-  Walk walk;
-  w.clock.run(walk_all(w, walk, flags, std::move(params)));
-  const auto& guests = w.world->host("a")->guests;
-  const auto at = guests.find(w.vm.uuid);
-  return at == guests.end() ? JobStats{} : at->second->completed.value_or(JobStats{});
-}
-
 TEST_CASE("test driver: a live migration by hand") {
   SmallWorld w;
   w.clock.pass(2s);

@@ -77,4 +77,13 @@ inline Task<> walk_all(SmallWorld& w, Walk& walk, FlagSet flags, Params params) 
   co_await w.a->confirm(walk.source, walk.finished.cookie, Verdict::completed);
 }
 
+/// Migrates and gives the figures of the finished job.
+inline JobStats migrated(SmallWorld& w, FlagSet flags = {Flag::live}, Params params = {}) {
+  Walk walk;
+  w.clock.run(walk_all(w, walk, flags, std::move(params)));
+  const auto& guests = w.world->host("a")->guests;
+  const auto at = guests.find(w.vm.uuid);
+  return at == guests.end() ? JobStats{} : at->second->completed.value_or(JobStats{});
+}
+
 }  // namespace vmferry::sim
