@@ -40,6 +40,13 @@ enum class DomainState : std::int32_t {
   pmsuspended = 7,
 };
 
+// Reasons that decide something here (virDomainRunningReason, virDomainPausedReason, …).
+inline constexpr std::int32_t kRunningMigrated = 2, kRunningMigrationCanceled = 6,
+                              kRunningPostcopy = 10, kRunningPostcopyFailed = 11;
+inline constexpr std::int32_t kPausedUser = 1, kPausedMigration = 2, kPausedStartingUp = 11,
+                              kPausedPostcopy = 12, kPausedPostcopyFailed = 13;
+inline constexpr std::int32_t kShutoffMigrated = 4, kShutoffFailed = 6;
+
 /// State and why. The reason's meaning depends on the state; see reason_text.
 struct DomainStatus {
   DomainState state = DomainState::nostate;
@@ -52,16 +59,13 @@ struct DomainStatus {
     return state != DomainState::shutoff && state != DomainState::crashed &&
            state != DomainState::nostate;
   }
+  /// At rest between two hosts: it comes in, or was sent and may run elsewhere.
+  bool paused_by_migration() const {
+    return state == DomainState::paused && reason == kPausedMigration;
+  }
 };
 std::string_view state_text(DomainState state);       ///< as `virsh domstate` prints it
 std::string_view reason_text(const DomainStatus& s);  ///< as `virsh domstate --reason` prints it
-
-// Reasons that decide something here (virDomainRunningReason, virDomainPausedReason, …).
-inline constexpr std::int32_t kRunningMigrated = 2, kRunningMigrationCanceled = 6,
-                              kRunningPostcopy = 10, kRunningPostcopyFailed = 11;
-inline constexpr std::int32_t kPausedUser = 1, kPausedMigration = 2, kPausedStartingUp = 11,
-                              kPausedPostcopy = 12, kPausedPostcopyFailed = 13;
-inline constexpr std::int32_t kShutoffMigrated = 4, kShutoffFailed = 6;
 
 struct DomainInfo {
   DomainState state = DomainState::nostate;

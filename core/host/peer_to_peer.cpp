@@ -129,8 +129,7 @@ class PeerToPeer {
     const bool absent = !status && status.error().id == ErrorId::no_domain;
     if (absent && started) co_return Known::nothing;
     if (!status) co_return std::nullopt;
-    const bool incoming =
-        status->state == DomainState::paused && status->reason == kPausedMigration;
+    const bool incoming = status->paused_by_migration();
     const bool fed = status->runs() && status->reason == kRunningPostcopy;
     if (fed) until_ = driving_.clock.now() + kAskFor;  // its memory still comes from here
     if (incoming || fed) co_return std::nullopt;

@@ -11,6 +11,12 @@ void close_verdict(Run& run, Whereabouts where, Error error) {
   run.report.error = std::move(error);
 }
 
+Error left_at_source(const Sighting& here) {
+  Error told(ErrorId::leftover,
+             fmt::format("the guest moved, but the source's copy is {}", describe(here)));
+  return std::move(told).at(Side::source);
+}
+
 Error of_phase(Error failure) {
   if (failure.exit() == Exit::not_found) failure.id = ErrorId::migrate_failed;
   return failure;
@@ -560,9 +566,7 @@ Task<> after_failed_confirm(Run& run, Error failure) {
   if (here.known() && !here.active()) {
     if (run.plan.flags.has(Flag::undefine_source)) co_await undefine_source(run);
   } else {
-    Error told(ErrorId::leftover,
-               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
-    run.report.error = std::move(told).at(Side::source).in("confirm");
+    run.report.error = left_at_source(here).in("confirm");
   }
 }
 

@@ -115,11 +115,7 @@ void judge(Run& run, Error failure, std::optional<bool> defined) {
   } else if (there.seen == Seen::running) {
     run.report.where = Whereabouts::destination;
     run.note(failure.message);
-    if (!here.known() || here.active())
-      run.report.error =
-          Error(ErrorId::leftover,
-                fmt::format("the guest moved, but the source's copy is {}", describe(here)))
-              .at(Side::source);
+    if (!here.known() || here.active()) run.report.error = left_at_source(here);
   } else if (defined.value_or(false)) {
     run.report.where = Whereabouts::destination;
     run.note(failure.message);

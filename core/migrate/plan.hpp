@@ -30,9 +30,7 @@ struct Plan {
   Departures departs;  ///< of the source's driver
 };
 
-/// A migration stopped it, one that goes on or was not brought to its end: it may run elsewhere.
-bool stopped_by_migration(const DomainStatus& status);
-/// Why such a guest is not begun with.
+/// Why a guest that another migration left paused is not begun with.
 Error stopped_by_another(const std::string& name);
 
 }  // namespace vmferry

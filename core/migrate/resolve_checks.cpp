@@ -155,7 +155,7 @@ void Resolver::check_state() {
            fmt::format("--no-suspend: {} is paused now, and arrives as it is", who),
            "Resume it before, or after the migration.");
   if (!yes(Opt::postcopy_resume)) {
-    if (!stopped_by_migration(domain_.status) || yes(Opt::offline)) return;
+    if (!domain_.status.paused_by_migration() || yes(Opt::offline)) return;
     Error why = stopped_by_another(domain_.ref.name);
     object(Source::common, {}, kOperationInvalid, std::move(why.message), std::move(why.remedy));
     return;

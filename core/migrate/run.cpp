@@ -40,10 +40,6 @@ bool in_postcopy(const Sighting& s) {
          s.status == DomainStatus{DomainState::paused, kPausedPostcopy} || postcopy_broke(s);
 }
 
-bool stopped_by_migration(const DomainStatus& status) {
-  return status == DomainStatus{DomainState::paused, kPausedMigration};
-}
-
 Error stopped_by_another(const std::string& name) {
   const std::string who = escaped(name, 255);
   Error told(
@@ -75,7 +71,7 @@ void Run::found(const DomainStatus& status) {
   died = was_active && !status.active();
   was_stopped = !was_active;
   was_running = status.runs();
-  stopped_by_other = stopped_by_migration(status) && !plan.flags.has(Flag::postcopy_resume);
+  stopped_by_other = status.paused_by_migration() && !plan.flags.has(Flag::postcopy_resume);
   if (status.state == DomainState::paused && !plan.flags.has(Flag::postcopy_resume))
     plan.flags.add(Flag::paused);
 }

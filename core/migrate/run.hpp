@@ -139,6 +139,8 @@ Task<bool> after_failed_finish(Run& run, Error failure, const Cookie& begun, Wit
 /// Confirm failed or its answer was lost; the guest is on the destination.
 Task<> after_failed_confirm(Run& run, Error failure);
 void close_verdict(Run& run, Whereabouts where, Error error);
+/// The guest moved, and this was seen of its copy at the source.
+Error left_at_source(const Sighting& here);
 /// A phase's failure as the user's: its "no such domain" is none of his, the guest is at the
 /// source.
 Error of_phase(Error failure);

@@ -54,11 +54,8 @@ void judge_arrival(Run& run) {
   }
   if (run.report.error || (here.known() && !here.active())) return;
   if (offline && run.was_active) return;  // a copy of its definition: the guest itself stays
-  if (run.plan.kind == Kind::managed || here.active()) {
-    Error told(ErrorId::leftover,
-               fmt::format("the guest moved, but the source's copy is {}", describe(here)));
-    run.report.error = std::move(told).at(Side::source).in("confirm");
-  }
+  if (run.plan.kind == Kind::managed || here.active())
+    run.report.error = left_at_source(here).in("confirm");
 }
 
 // Where it is and what the job was, asked together: nothing is lost when the guest is not there.

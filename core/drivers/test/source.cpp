@@ -79,9 +79,7 @@ void TestHost::give_up(Guest& guest, const std::shared_ptr<OutJob>& job) {
   if (guest.out != job) return;
   guest.out.reset();
   guest.throttle = 0;
-  const bool ours =
-      guest.status.state == DomainState::paused && guest.status.reason == kPausedMigration;
-  if (ours && job->was_running)
+  if (guest.status.paused_by_migration() && job->was_running)
     world_->run(host_, guest, kRunningMigrationCanceled, kResumedMigrated);
 }
 

@@ -266,9 +266,8 @@ void World::crash_daemon(const std::string& name) {
     if (job->phase != JobPhase::performing || job->postcopy) continue;
     job->broken = "the daemon was restarted";
     guest->throttle = 0;
-    const bool ours =
-        guest->status.state == DomainState::paused && guest->status.reason == kPausedMigration;
-    if (ours && job->was_running) run(host, *guest, kRunningMigrationCanceled, kResumedMigrated);
+    if (guest->status.paused_by_migration() && job->was_running)
+      run(host, *guest, kRunningMigrationCanceled, kResumedMigrated);
   }
 }
 
