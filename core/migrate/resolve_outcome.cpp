@@ -89,6 +89,13 @@ std::string_view protection_of(const ConnectUri& uri) {
 
 }  // namespace
 
+// Between two directories of bare QEMUs; the driver decides alike (QmpHost::listen).
+bool Resolver::stays_on_machine() const {
+  const bool chosen = out_.plan.params.has("migrate_uri") || yes(Opt::listen_address);
+  return rules_.name == "qmp" && !chosen && source_.uri.starts_with("qmp:///") &&
+         destination_.uri.starts_with("qmp:///");
+}
+
 void Resolver::describe_data() {
   DataPath& d = out_.data;
   d.from = source_name();
@@ -122,6 +129,14 @@ void Resolver::describe_data() {
     if (d.transport == "unix") d.to = uri->uri.path;
     port = uri->uri.port;
   }
+  if (stays_on_machine()) {
+    d.protection = P::local;
+    d.transport = "unix";
+    d.text = fmt::format(
+        "memory goes through a private unix socket on {}, or is handed over where it is shared",
+        d.from);
+    return;
+  }
   if (d.transport == "unix") {
     d.protection = P::local;
     d.text =
@@ -143,7 +158,9 @@ void Resolver::describe_data() {
     d.text =
         fmt::format("memory goes in clear over {} from {} to {}{}", d.transport, d.from, to, ports);
     if (rules_.name == "qmp")
-      d.text += "; between two QEMUs of one machine it is handed over where it is shared";
+      d.text +=
+          "; between two QEMUs of one machine through a unix socket, and it is handed over where "
+          "it is shared";
   }
   d.to = to;
   if (yes(Opt::non_shared_disk) || yes(Opt::non_shared_inc))

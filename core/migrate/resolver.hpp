@@ -39,6 +39,7 @@ class Resolver {
   void choose_kind();
   void set_flags();
   void describe_steps();
+  bool stays_on_machine() const;
   void describe_data();
   void describe_end();
   void add_notes();

@@ -2,8 +2,8 @@
 """Bare QEMU: whole `vmferry migrate` and `vmferry upgrade` against the same steps typed into QMP.
 
 Usage: qmp_bench.py VMFERRY [--runs N] [--qemu PATH] [--libvirt]. Prints milliseconds and ratios, of
-medians and of the best runs: those say more on a machine that is busy. The raw side starts a QEMU, sets capabilities, migrates over a unix socket, continues the guest
-and ends the old process, in one Python process that is running already; vmferry's time is that of the
+medians and of the best runs: those say more on a machine that is busy. The raw side starts a QEMU,
+sets capabilities, migrates over a unix socket (or tcp), continues the guest and ends the old process, in one Python process that is running already; vmferry's time is that of the
 whole command. With --libvirt (root) also virsh, for the same idle guest between two libvirt hosts.
 """
 import argparse
@@ -105,7 +105,7 @@ def memory(mib):
     return fd
 
 
-def raw_move(args, directory, kernel, mib, hand_over, poll=0.0, shareable=False):
+def raw_move(args, directory, kernel, mib, hand_over, poll=0.0, shareable=False, tcp=False):
     """One move by hand: (milliseconds from the start of the new process, guest's pause).
 
     A copy from a QEMU that loses a running guest's writes is made of a stopped one, as vmferry does;
@@ -121,10 +121,14 @@ def raw_move(args, directory, kernel, mib, hand_over, poll=0.0, shareable=False)
     old.monitor.capabilities(names)
     new.monitor.capabilities(names)
     old.monitor.run("migrate-set-parameters", max_bandwidth=0, downtime_limit=20)
-    new.monitor.run("migrate-incoming", uri=f"unix:{directory}/mig")
+    uri = f"unix:{directory}/mig"
+    new.monitor.run("migrate-incoming", uri="tcp:127.0.0.1:0" if tcp else uri)
+    if tcp:
+        [address] = new.monitor.run("query-migrate")["socket-address"]
+        uri = f"tcp:127.0.0.1:{address['port']}"
     if not hand_over and old.monitor.run("query-version")["qemu"]["major"] < 9:
         old.monitor.run("stop")
-    old.monitor.run("migrate", uri=f"unix:{directory}/mig")
+    old.monitor.run("migrate", uri=uri)
     while poll and old.monitor.run("query-migrate")["status"] != "completed":
         time.sleep(poll)
     stopped = old.monitor.wait("STOP")
@@ -165,9 +169,10 @@ class Vmferry:
                               check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return json.loads(done.stdout or b"null")
 
-    def migrate(self, side):
+    def migrate(self, side, tcp=False):
+        options = ["--migrateuri", "tcp://127.0.0.1"] if tcp else []
         began = time.monotonic()
-        told = self.call(side, "migrate", "--live", "bench", self.uris[1 - side])
+        told = self.call(side, "migrate", "--live", "bench", self.uris[1 - side], *options)
         return (time.monotonic() - began) * 1e3, told["stats"].get("downtime", 0)
 
     def upgrade(self, side):
@@ -178,11 +183,11 @@ class Vmferry:
 
 def row(what, ours, raw):
     for name, of in (("median", statistics.median), ("best", min)):
-        print(f"{what:38} {name:6} {of(ours):9.1f} {of(raw):9.1f} "
+        print(f"{what:44} {name:6} {of(ours):9.1f} {of(raw):9.1f} "
               f"{of(ours) / max(of(raw), 1e-3):7.2f}x", flush=True)
 
 
-def compare(args, what, mib, hand_over):
+def compare(args, what, mib, hand_over, tcp=False):
     """Both sides take turns, so that a busy moment meets both."""
     with tempfile.TemporaryDirectory() as directory:
         kernel = guest.assemble(directory)
@@ -191,7 +196,7 @@ def compare(args, what, mib, hand_over):
         try:
             for n in range(args.runs):
                 if what == "migrate":
-                    ours.append(bench.migrate(n % 2))
+                    ours.append(bench.migrate(n % 2, tcp))
                 else:
                     # A copy makes the memory shareable, so the next one would not be a copy.
                     if n and not hand_over:
@@ -200,12 +205,12 @@ def compare(args, what, mib, hand_over):
                         time.sleep(0.5)
                     ours.append(bench.upgrade(0))
                 raw.append(raw_move(args, directory, kernel, mib, hand_over,
-                                    shareable=what == "upgrade" and not hand_over))
+                                    shareable=what == "upgrade" and not hand_over, tcp=tcp))
         finally:
             for side in (0, 1):
                 subprocess.run([bench.program, "-c", bench.uris[side], "destroy", "bench"],
                                check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    way = "handed over" if hand_over else "copied"
+    way = ("handed over" if hand_over else "copied") + (" over tcp" if tcp else "")
     row(f"{what}, {mib} MiB {way}, whole", [o[0] for o in ours], [r[0] for r in raw])
     row(f"{what}, {mib} MiB {way}, pause", [o[1] for o in ours], [r[1] for r in raw])
 
@@ -248,10 +253,12 @@ def main():
     parser.add_argument("--qemu", default=shutil.which("qemu-system-x86_64"))
     parser.add_argument("--libvirt", action="store_true")
     args = parser.parse_args()
-    print(f"{'ms of ' + str(args.runs) + ' runs':45} {'vmferry':>9} {'other':>9}")
+    print(f"{'ms of ' + str(args.runs) + ' runs':51} {'vmferry':>9} {'other':>9}")
     # Between two directories of one machine vmferry hands memory over, so the raw side does too.
     compare(args, "migrate", 256, True)
     compare(args, "migrate", 256, False)
+    compare(args, "migrate", 256, True, tcp=True)
+    compare(args, "migrate", 256, False, tcp=True)
     for mib in args.sizes.split(","):
         compare(args, "upgrade", int(mib), True)
     compare(args, "upgrade", 256, False)

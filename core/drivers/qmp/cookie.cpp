@@ -54,7 +54,8 @@ Cookie pack(const Offer& o) {
                {"directory", o.directory},
                {"pid_file", o.pid_file},
                {"disks", to_json(o.disks)},
-               {"network", o.network}});
+               {"network", o.network},
+               {"files", o.files}});
   return to_bytes(json);
 }
 
@@ -103,6 +104,7 @@ Result<Offer> unpack_offer(const Cookie& cookie) {
   o.pid_file = text_at(*json, "pid_file");
   o.disks = disks_from(at(*json, "disks"));
   o.network = text_at(*json, "network");
+  o.files = text_at(*json, "files");
   return o;
 }
 

@@ -29,6 +29,7 @@ struct Offer {
   std::string pid_file;
   std::vector<DiskToCopy> disks;  ///< that are to be copied
   std::string network;            ///< network_token() of the source
+  std::string files;              ///< files_token() of the source's QEMU
 };
 /// From Prepare to Perform.
 struct Reply {

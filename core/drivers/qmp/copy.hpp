@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/drivers/qmp/process.hpp"
 #include "core/drivers/qmp/storage.hpp"
 #include "core/flags/flag.hpp"
 #include "core/host/domain.hpp"
@@ -13,6 +14,7 @@
 namespace vmferry::qmp {
 
 struct CopyPlan {
+  ProcessId source;  ///< QEMU; none: its sockets are left alone
   std::string uri;
   Json channels;      ///< instead of `uri`, if an array
   Json capabilities;  ///< of migrate-set-capabilities; complete, on and off

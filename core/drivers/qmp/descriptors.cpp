@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <set>
 
 #include "core/base/text.hpp"
@@ -79,7 +82,29 @@ std::optional<int> listener(const ProcessId& id, std::uint16_t port) {
   return std::nullopt;
 }
 
+std::uint16_t peer_port(const Fd& socket) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(socket.get(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return 0;
+  if (peer.ss_family == AF_INET) return ntohs(reinterpret_cast<sockaddr_in&>(peer).sin_port);
+  if (peer.ss_family == AF_INET6) return ntohs(reinterpret_cast<sockaddr_in6&>(peer).sin6_port);
+  return 0;
+}
+
 }  // namespace
+
+std::vector<Fd> connections_of(const ProcessId& id, std::uint16_t port) {
+  std::vector<Fd> out;
+  for (const int number : numbers(id)) {
+    std::error_code failure;
+    const auto link =
+        std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", id.pid, number), failure);
+    if (failure || !link.string().starts_with("socket:")) continue;
+    Result<Fd> fd = take(id, number);
+    if (fd && peer_port(*fd) == port) out.push_back(*std::move(fd));
+  }
+  return out;
+}
 
 Belongings belongings_of(const ProcessId& id) {
   Belongings out;

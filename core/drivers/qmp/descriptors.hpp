@@ -1,5 +1,6 @@
 #pragma once
 // What a running process has open, and how another one gets it.
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -27,5 +28,9 @@ struct Belongings {
 };
 
 Belongings belongings_of(const ProcessId& id);
+
+/// Duplicates of its TCP connections to this port of whatever host; none when it may not be looked
+/// into. What is set on one of them is set on the process's own.
+std::vector<Fd> connections_of(const ProcessId& id, std::uint16_t port);
 
 }  // namespace vmferry::qmp

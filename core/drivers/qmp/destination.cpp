@@ -217,7 +217,7 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
     co_await client->execute("migrate-incoming", std::move(where));
     co_return std::string();
   }
-  Task<std::string> listening = listen(*client, call, offer, "migrate-incoming");
+  Task<std::string> listening = listen(*client, call, offer, i, "migrate-incoming");
   std::string uri = co_await std::move(listening);
   co_return uri;
 }
@@ -253,12 +253,20 @@ Task<> QmpHost::open_disks(Client& client, const Instance& i, const PhaseCall& c
   if (text_at(reply.disk_server, "type") == "inet") reply.disk_server["host"] = seen_as;
 }
 
-// Where the source shall connect to.
+// Where the source shall connect to: within one machine a socket beside the monitors, unless told
+// otherwise. Nobody else gets at it, no port is taken, and it is quicker.
 Task<std::string> QmpHost::listen(Client& client, const PhaseCall& call, const Offer& offer,
-                                  std::string command) {
-  const bool here = offer.host == host_token();
-  const std::string wanted = text_param(call, "migrate_uri");
-  const std::string at_uri = listen_uri(wanted, text_param(call, "listen_address"), here);
+                                  const Instance& i, std::string command) {
+  const bool here = offer.host == host_token() && offer.network == network_token();
+  const std::string address = text_param(call, "listen_address");
+  std::string wanted = text_param(call, "migrate_uri");
+  if (here && wanted.empty() && address.empty()) {
+    if (offer.files == files_token(::getpid()))
+      wanted = "unix:" + data_of(i.dir);
+    else
+      notice("memory goes over tcp: the source's QEMU cannot reach a socket of this host's");
+  }
+  const std::string at_uri = listen_uri(wanted, address, here);
   Json where = {{"uri", at_uri}};
   co_await client.execute(std::move(command), std::move(where));
   if (at_uri.starts_with("unix:")) co_return at_uri;
@@ -359,6 +367,7 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
     co_await std::move(coming);
   }
   i->made.clear();
+  ::unlink(data_of(i->dir).c_str());
   if (copies_disks(call.flags)) {
     std::shared_ptr<Client> client = co_await monitor(*i);
     co_await settle(client->execute("nbd-server-stop"));  // what is left of it harms nobody

@@ -2,6 +2,7 @@
 // There is no way back from it. A connection that breaks stops both QEMUs where they are
 // ("postcopy-paused"), and --postcopy-resume goes on from there.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "core/async/race.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
@@ -70,7 +71,7 @@ Task<Prepared> QmpHost::prepare_resume(const PhaseCall& call, const Offer& offer
   Task<> checking = check_broken(*i);
   co_await std::move(checking);
   std::shared_ptr<Client> client = co_await monitor(*i);
-  Task<std::string> listening = listen(*client, call, offer, "migrate-recover");
+  Task<std::string> listening = listen(*client, call, offer, *i, "migrate-recover");
   Prepared out;
   out.uri = co_await std::move(listening);
   out.cookie = pack(Reply{offer.migration});
@@ -87,6 +88,7 @@ Task<Finished> QmpHost::finish_resume(const PhaseCall& call, const Cookie& cooki
   if (!i) throw Error(ErrorId::no_domain, "the guest of this broken post-copy is not here");
   Task<> coming = all_has_come(*i);
   co_await std::move(coming);
+  ::unlink(data_of(i->dir).c_str());
   co_await keep_definition(call, *i);
   completed_[i->uuid] = copied.stats;
   out.domain = ref(*i);

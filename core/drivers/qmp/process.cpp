@@ -206,11 +206,22 @@ std::string machine_token() {
   return std::string(trimmed(read_file("/proc/sys/kernel/random/boot_id").value_or("?")));
 }
 
+static std::string link_of(const std::string& path) {
+  char target[4096];
+  const ssize_t n = ::readlink(path.c_str(), target, sizeof target);
+  return {target, n > 0 ? static_cast<std::size_t>(n) : 0};
+}
+
 static std::string token(const char* space) {
-  char spaces[64] = {};
-  const ssize_t n = ::readlink(space, spaces, sizeof spaces - 1);
-  return fmt::format("{}/{}", machine_token(),
-                     std::string_view(spaces, n > 0 ? static_cast<std::size_t>(n) : 0));
+  return fmt::format("{}/{}", machine_token(), link_of(space));
+}
+
+std::string files_token(std::int32_t pid) {
+  const std::string dir = fmt::format("/proc/{}/", pid);
+  struct stat info{};
+  const std::string space = link_of(dir + "ns/mnt"), root = link_of(dir + "root");
+  if (::stat(dir.c_str(), &info) != 0 || space.empty() || root.empty()) return {};
+  return fmt::format("{}/{}/{}{}", machine_token(), space, info.st_uid, root);
 }
 
 std::string host_token() { return token("/proc/self/ns/pid"); }

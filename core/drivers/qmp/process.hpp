@@ -53,6 +53,9 @@ std::string machine_token();
 /// Identifies the running kernel and the view of processes in it: what two sides must have in
 /// common to hand memory over.
 std::string host_token();
+/// Identifies what files a process sees, and as whom: two that have it in common can meet at a
+/// socket of mode 0700. Empty when it may not be looked into.
+std::string files_token(std::int32_t pid);
 /// Identifies the network namespace: where two processes cannot both have one port.
 std::string network_token();
 

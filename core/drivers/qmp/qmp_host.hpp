@@ -155,7 +155,7 @@ class QmpHost final : public Host {
   Task<Monitor> try_monitor(const Instance& instance);
   Task<DomainStatus> status_of(const Instance& instance);
   Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer,
-                           std::string command);
+                           const Instance& instance, std::string command);
   Task<std::string> open_door(const Instance& instance, const PhaseCall& call, const Offer& offer,
                               Reply& reply);
   Task<> open_disks(Client& client, const Instance& instance, const PhaseCall& call,

@@ -102,6 +102,7 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
     offer.directory = i.directory;
     offer.pid_file = i.pid_file;
     offer.network = network_token();
+    offer.files = files_token(i.process.pid);
     begun.xml = for_destination(call, i.xml);
   }
   begun.cookie = pack(offer);
@@ -165,6 +166,7 @@ Task<> QmpHost::perform_p2p(PhaseCall call, const std::string& dconnuri) {
 CopyPlan QmpHost::plan_copy(const PhaseCall& call, const SourceJob& job, const Reply& reply,
                             const Instance& i) {
   CopyPlan plan;
+  plan.source = i.process;
   plan.uri = text_param(call, "migrate_uri");
   if (plan.uri.starts_with("tcp://")) plan.uri.erase(4, 2);
   if (plan.uri.starts_with("unix://")) plan.uri.erase(5, 2);

@@ -70,6 +70,9 @@ struct Instance {
   std::string lock_of(std::size_t monitor) const { return dir + "/lock" + std::to_string(monitor); }
 };
 
+/// Where a process takes a guest from another one of this machine.
+inline std::string data_of(const std::string& instance_dir) { return instance_dir + "/in"; }
+
 class Store {
  public:
   explicit Store(Places places);  ///< makes the directories. Errors: io, denied

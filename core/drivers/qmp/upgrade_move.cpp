@@ -20,7 +20,7 @@ Task<> Upgrade::move(Candidate& candidate, bool throw_away) {
   const FlagSet flags{Flag::live};
   const Params none;
   CopyPlan plan;
-  plan.uri = "unix:" + candidate.instance.dir + "/in";
+  plan.uri = "unix:" + data_of(candidate.instance.dir);
   plan.parameters = parameter_list(flags, none, true);
   plan.hand_over = report_.handed_over;
   plan.stop_first = was_running_ && !report_.handed_over && loses_writes_;
