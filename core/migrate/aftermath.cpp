@@ -234,12 +234,24 @@ bool job_under_way(const JobStats& stats) {
   return stats.type == JobType::bounded || stats.type == JobType::unbounded;
 }
 
+// libvirt 9.0 misses QEMU's "cancelled" when it comes while it asks for statistics (seen with
+// aborts just at the switch-over), and then waits for it as long as the guest lives.
+void note_stuck_job(Run& run) {
+  run.note(
+      "the source's libvirt daemon still takes the migration to be under way, and until it is "
+      "restarted (`systemctl restart libvirtd`, or virtqemud) lets nothing else be done with the "
+      "guest; a restart does not touch running guests");
+}
+
 // Waits, over a new connection, until the source's own migration job is over, aborting one that
 // is still copying. An abort that meets the switch-over can leave QEMU 7.2 in "cancelling" for
 // good, with the guest stopped: so none is sent while the guest is paused, nor before a copy that
 // was nearly done had a moment to end.
 Task<Sighting> wait_for_source(Run& run) {
-  const Micros give_up = run.engine.clock.now() + run.engine.options.settle_for;
+  const EngineOptions& options = run.engine.options;
+  const bool runs_again = run.copy && *run.copy && (*run.copy)->resumed_at;
+  const Micros give_up =
+      run.engine.clock.now() + (runs_again ? options.answer_for : options.settle_for);
   Sighting seen;
   bool copying = false;
   for (;;) {
@@ -248,7 +260,9 @@ Task<Sighting> wait_for_source(Run& run) {
     Task<JobStats> asked = run.source.host->job_stats(run.plan.domain, false);
     const auto stats = co_await settle(std::move(asked));
     const bool idle = stats && !job_under_way(*stats);
-    if (idle || run.engine.clock.now() >= give_up) co_return seen;
+    const bool late = run.engine.clock.now() >= give_up;
+    if (stats && !idle && late) note_stuck_job(run);
+    if (idle || late) co_return seen;
     const bool switching = seen.seen == Seen::paused && run.was_running;
     if (copying && !switching) {
       Task<> abort = run.source.host->abort_job(run.plan.domain, false);

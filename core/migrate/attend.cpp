@@ -59,7 +59,7 @@ class Attendant {
   }
 
   Task<> act() {
-    if (copy_.aborted && now() - aborted_at_ > run_.engine.options.settle_for) {
+    if (abort_has_no_end() || runs_again_without_answer()) {
       copy_.given_up = true;
       copy_.changed.notify();
     } else if (stands_still_too_long()) {
@@ -80,6 +80,12 @@ class Attendant {
   bool switching_over() const { return copy_.switching_over() && !copy_.aborted; }
   bool stands_still_too_long() const {
     return copy_.stopped_at && !copy_.postcopy && now() - *copy_.stopped_at > run_.plan.max_freeze;
+  }
+  bool abort_has_no_end() const {
+    return copy_.aborted && now() - aborted_at_ > run_.engine.options.settle_for;
+  }
+  bool runs_again_without_answer() const {
+    return copy_.resumed_at && now() - *copy_.resumed_at > run_.engine.options.answer_for;
   }
   bool timeout_passed() const {
     return run_.plan.timeout && !timed_out_ && now() - began_ >= run_.plan.timeout->after;
@@ -177,6 +183,11 @@ void heard(Run& run, Copy& copy, const DomainEvent& event) {
   if (event.kind == DomainEvent::Kind::lifecycle && event.event == kEventSuspended) {
     if (event.detail == kSuspendedMigrated) copy.stopped_at = run.engine.clock.now();
     if (event.detail == kSuspendedPostcopy) copy.postcopy = true;
+  }
+  const bool resumed = event.kind == DomainEvent::Kind::lifecycle && event.event == kEventResumed;
+  if (resumed && copy.switching_over()) {
+    copy.resumed_at = run.engine.clock.now();
+    copy.stopped_at.reset();
   }
   copy.changed.notify();
 }

@@ -78,6 +78,7 @@ struct EngineOptions {
   Micros reconnect_for = std::chrono::seconds(30);     ///< how long a lost host is tried again
   Micros reconnect_pause = std::chrono::seconds(1);
   Micros settle_for = std::chrono::seconds(30);  ///< how long a side may take to make up its mind
+  Micros answer_for = std::chrono::seconds(5);   ///< Perform's answer, once the guest runs again
   Micros arrive_for = std::chrono::minutes(10);  ///< a copy that goes on without its client
   /// Watch the destination over a second connection from Perform on, as evidence should the first
   /// one break around Finish.

@@ -83,7 +83,9 @@ Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish
   Task<> switching = switch_over(run, copy, std::move(performing), go, out);
   const std::size_t first = co_await first_of(std::move(switching), wait_given_up(copy));
   if (first == 1 && !copy.finishing) {
-    Error silent(ErrorId::timed_out, "the source accepted the abort, but does not end its copy");
+    const std::string_view done = copy.resumed_at ? "runs the guest on" : "accepted the abort";
+    const ErrorId id = copy.resumed_at ? ErrorId::migrate_failed : ErrorId::timed_out;
+    Error silent(id, fmt::format("the source {}, but does not end its copy", done));
     silent.reply_lost = true;
     out.performed = std::unexpected(std::move(silent));
   }

@@ -82,11 +82,13 @@ struct Copy {
   bool finishing = false;            ///< well, and Finish was sent
   bool over = false;                 ///< nothing more to attend to
   bool aborted = false;              ///< an abort was accepted by the source
-  bool given_up = false;             ///< an accepted abort did not end the copy in time
+  bool given_up = false;             ///< the copy has failed, and Perform does not answer
   std::string abort_why;             ///< why we asked for it
   bool postcopy = false;             ///< switched: no way back
   std::optional<Micros> stopped_at;  ///< the guest's CPUs stopped for the switch-over
-  int iteration = 0;                 ///< of the copy, as events tell it
+  /// The source's guest ran on after that: its hypervisor gave the copy up.
+  std::optional<Micros> resumed_at;
+  int iteration = 0;  ///< of the copy, as events tell it
   bool switching_over() const { return stopped_at && !postcopy; }
   std::shared_ptr<Copy*> self;  ///< for those who may outlive it
 };

@@ -120,7 +120,10 @@ for _ms in (0, 20, 80):
 
 
 def test_abort_by_another_client_at_the_switch(lab):
-    """The abort itself meets the switch-over: the client tells the outcome, whatever it is."""
+    """The abort itself meets the switch-over: the client tells the outcome, whatever it is.
+
+    libvirt 9.0 then misses, sometimes, that QEMU gave the copy up, and Perform never answers.
+    """
     other = libvirt.open(lab.source.uri())
 
     def abort(guest, _client):

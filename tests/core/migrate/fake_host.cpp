@@ -49,7 +49,7 @@ Task<DomainInfo> FakeHost::info(const DomainRef&) {
 }
 
 Task<JobStats> FakeHost::job_stats(const DomainRef&, bool, bool) {
-  const bool held = world_.libxl && machine().job;
+  const bool held = (world_.libxl || world_.forgets) && machine().job;
   co_return JobStats{held ? JobType::unbounded : JobType::none, {}};
 }
 
@@ -103,9 +103,25 @@ Task<> FakeHost::destroy(const DomainRef&, std::uint32_t) {
   co_return;
 }
 
-Task<std::unique_ptr<Subscription>> FakeHost::subscribe(const DomainRef&, OnEvent) {
-  throw Error(ErrorId::unsupported, "no events here");
+Task<std::unique_ptr<Subscription>> FakeHost::subscribe(const DomainRef&, OnEvent on) {
+  if (!world_.forgets) throw Error(ErrorId::unsupported, "no events here");
+  on_event_ = std::move(on);
   co_return nullptr;
+}
+
+Task<> FakeHost::forget_to_answer() {
+  HastyClock turns;
+  DomainEvent event;
+  event.kind = DomainEvent::Kind::lifecycle;
+  event.event = kEventSuspended;
+  event.detail = kSuspendedMigrated;
+  on_event_(event);
+  co_await turns.sleep({});
+  world_.destination.guest.reset();
+  event.event = kEventResumed;
+  event.detail = 0;
+  on_event_(event);
+  for (;;) co_await turns.sleep({});
 }
 
 Task<Begun> FakeHost::begin(const PhaseCall&) {
@@ -167,6 +183,7 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
     co_return kCookie;
   }
   machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
+  if (world_.forgets) co_await forget_to_answer();
   while (world_.hangs && world_.destination.guest) {
     HastyClock turns;
     co_await turns.sleep({});

@@ -50,6 +50,8 @@ struct FakeWorld {
   bool postcopy_breaks = false;  ///< the switch to post-copy happens, and then the network fails
   /// Perform does not answer until its other end is gone.
   bool hangs = false;
+  /// Perform never answers: the copy failed at the switch-over, and the guest ran on.
+  bool forgets = false;
   std::optional<Cookie> cancelled_with;  ///< the cookie of Finish(cancelled)
   std::optional<ErrorId> prepare_refusal, perform_refusal;
   std::optional<DomainStatus> arrives_as;  ///< what Finish makes of the guest
@@ -123,11 +125,13 @@ class FakeHost final : public Host {
   /// Throws when the answer must get lost.
   void after(Fault fault, const char* what);
   void lose();
+  Task<> forget_to_answer();
   /// libxl: a guest whose lock is held cannot be changed.
   void demand_lock();
 
   FakeWorld& world_;
   bool is_source_;
+  OnEvent on_event_ = [](const DomainEvent&) {};
   bool lost_ = false;
   bool prepared_here_ = false;  ///< the incoming guest dies with this connection
 };
