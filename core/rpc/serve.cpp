@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 
+#include "core/async/race.hpp"
 #include "core/async/signal.hpp"
 
 namespace vmferry::rpc {
@@ -76,6 +77,7 @@ proto::RemoteError to_remote_error(const Error& error, std::int32_t domain) {
 
 namespace {
 
+constexpr Micros kLinger = std::chrono::seconds(2);  // for the last calls of a client that worked
 constexpr std::size_t kStreamUnread = 1 << 20;  // bytes of streams that wait; then nothing is read
 
 // A client's stream, and what of it has not been taken yet.
@@ -384,12 +386,31 @@ class Session final : public Peer, public std::enable_shared_from_this<Session> 
       self->end(Error(ErrorId::timed_out, "the client connected and asked for nothing"));
   }
 
+  bool at_work() const { return calls_ > 0 || !waiting_.empty() || service_->busy(); }
+
+  // Who was in the middle of something has some last calls to make when that is done, and leaves by
+  // itself: stock virsh dies of SIGPIPE when it is left first, though its migration went well.
   static Task<> watch_drain(std::shared_ptr<Session> self) {
     co_await self->options_.drain->wait();
+    bool worked = false;
     while (!self->over_) {
-      if (self->calls_ == 0 && self->waiting_.empty() && !self->service_->busy()) self->finish();
+      if (self->at_work()) {
+        worked = true;
+        co_await self->changed_.wait();
+        continue;
+      }
+      if (worked) {
+        Task<> back = working(self);
+        Task<> patience = self->clock_.sleep(kLinger);
+        co_await first_of(std::move(back), std::move(patience));
+        if (self->over_ || self->at_work()) continue;
+      }
+      self->finish();
       co_await self->changed_.wait();
     }
+  }
+  static Task<> working(std::shared_ptr<Session> self) {
+    while (!self->over_ && !self->at_work()) co_await self->changed_.wait();
   }
 
   std::unique_ptr<Stream> stream_;

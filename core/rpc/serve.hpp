@@ -113,8 +113,8 @@ struct ServeOptions {
   std::size_t memory_max = std::size_t{64} << 20;       ///< bytes held for it, each way
   std::size_t streams_max = 16;                         ///< open at the same time
   Micros first_call_within = std::chrono::seconds(30);  ///< 0: no limit
-  /// Once requested, the client is left as soon as it is not busy and has no call under way. It
-  /// outlives the Task. Null: never.
+  /// Once requested, the client is left as soon as it is not busy and has no call under way; one
+  /// that was busy first has two seconds to leave by itself. It outlives the Task. Null: never.
   Stop* drain = nullptr;
   std::int32_t error_domain = proto::kFromRemote;  ///< of errors that have none of their own
 };

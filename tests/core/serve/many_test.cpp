@@ -173,7 +173,9 @@ TEST_CASE("server: drained, a client between two phases may go on with them") {
   const Cookie performed = s.clock.run(a->perform(call, prepared.cookie, std::nullopt));
   const Finished finished = s.clock.run(b->finish(far, performed, Verdict::completed));
   s.clock.run(a->confirm(call, finished.cookie, Verdict::completed));
-  s.clock.settle();
+  s.clock.pass(1s);
+  CHECK_FALSE(s.clock.run(a->status(vm)).runs());  // there is time to look once more
+  s.clock.pass(3s);
   CHECK(a->lost());
   CHECK(b->lost());
   CHECK(s.over == 2);
