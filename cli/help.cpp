@@ -13,7 +13,7 @@ namespace {
 
 constexpr ExitRow kExits[] = {
     {Exit::done, "done"},
-    {Exit::failed, "failed; the guest is safe where it was"},
+    {Exit::failed, "failed; the guest is safe where it was, or died (migrate.lost says so)"},
     {Exit::usage, "the command line is wrong, nothing was contacted"},
     {Exit::refused, "refused: rules, facts or policy forbid it, nothing was changed"},
     {Exit::connect, "could not connect or authenticate"},

@@ -72,7 +72,7 @@ suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) f
   "$build/tests/unit_tests"
 single "simulation: every single fault at every step, and fixed seeds" 900 \
   "$build/tests/simulation" --exhaustive --seeds 300
-single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 199
+single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 797
 single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
 single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-20}"
 single "manual pages are clean" 60 mandoc -T lint -W style man/*.1

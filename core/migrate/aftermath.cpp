@@ -156,24 +156,6 @@ Error as_asked(Run& run, Error failure) {
   return told;
 }
 
-// Nobody could look. Before Perform nothing stops the guest; after it, it may wait there, paused.
-Error source_unseen(Run& run, Error failure) {
-  if (failure.phase != "perform" && failure.phase != "finish") {
-    failure.note("the source could not be asked again; nothing had stopped the guest there");
-    return failure;
-  }
-  Error told(ErrorId::undecided,
-             fmt::format("{}; the source could not be asked again, so whether the guest runs or is "
-                         "paused there is not known; it never ran on the destination",
-                         failure.message));
-  told.at(Side::source).in(failure.phase);
-  told.remedy = fmt::format(
-      "Look on the source: `vmferry -c '{}' domstate {}`. If it is paused there, it is safe to "
-      "resume it: `vmferry -c '{}' resume {}`.",
-      run.source.uri, run.plan.domain.name, run.source.uri, run.plan.domain.name);
-  return told;
-}
-
 // The last word when the guest should be at the source: what is it really doing there?
 Task<> judge_home(Run& run, Error failure) {
   run.enter(Phase::verify);
@@ -203,7 +185,7 @@ Task<> judge_home(Run& run, Error failure) {
     lost.note(std::move(told.message));
     close_verdict(run, Whereabouts::lost, std::move(lost).at(Side::source));
   } else if (seen == Seen::unreachable) {
-    close_verdict(run, Whereabouts::source, source_unseen(run, std::move(told)));
+    close_verdict(run, Whereabouts::source, source_unseen(run, told));
   } else {
     if (seen == Seen::paused && run.was_running)
       told.note(
@@ -256,13 +238,22 @@ Task<Sighting> wait_for_source(Run& run) {
   bool copying = false;
   for (;;) {
     seen = co_await run.look(run.source);
-    if (!seen.active()) co_return seen;
+    const bool late = run.engine.clock.now() >= give_up;
+    if (!seen.active() && (seen.known() || late)) co_return seen;
+    if (!seen.known()) {  // the new connection broke as well
+      co_await run.pause();
+      continue;
+    }
     Task<JobStats> asked = run.source.host->job_stats(run.plan.domain, false);
     const auto stats = co_await settle(std::move(asked));
     const bool idle = stats && !job_under_way(*stats);
-    const bool late = run.engine.clock.now() >= give_up;
-    if (stats && !idle && late) note_stuck_job(run);
-    if (idle || late) co_return seen;
+    if (idle) {  // it may have switched over, or to post-copy, since it was looked at
+      seen = co_await run.look(run.source);
+      if (seen.known() || late) co_return seen;
+      continue;
+    }
+    if (stats && late) note_stuck_job(run);
+    if (late) co_return seen;
     const bool switching = seen.seen == Seen::paused && run.was_running;
     if (copying && !switching) {
       Task<> abort = run.source.host->abort_job(run.plan.domain, false);
@@ -431,6 +422,11 @@ Task<bool> after_lost_perform(Run& run, Error failure) {
     const bool pushed = co_await push_postcopy(run);
     if (!pushed) co_await postcopy_failed(run, std::move(failure));
     co_return pushed;
+  }
+  if (run.plan.flags.has(Flag::postcopy) && !seen.known()) {
+    // Should it have switched, nothing may end the destination's half.
+    co_await postcopy_failed(run, std::move(failure));
+    co_return false;
   }
   const bool destination_up = run.destination.host && !run.destination.host->lost();
   const bool gone = seen.known() && !seen.active();

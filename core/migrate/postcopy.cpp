@@ -63,8 +63,14 @@ Task<> postcopy_failed(Run& run, Error failure) {
     close_verdict(run, Whereabouts::source, of_phase(std::move(failure)));  // nothing was broken
     co_return;
   }
+  const Sighting& here = run.report.source;
+  const Sighting& there = run.report.destination;
   const auto gone = [](const Sighting& s) { return s.known() && !s.active(); };
-  if (!gone(run.report.source) && !gone(run.report.destination)) {
+  // One side that is gone had half of it only if the switch is known to have happened; and what is
+  // not seen at the destination may have everything.
+  const bool switched = run.postcopy || in_postcopy(here) || in_postcopy(there);
+  const bool half_gone = switched && (gone(there) || (gone(here) && there.known()));
+  if (!half_gone && !(gone(here) && gone(there))) {
     close_verdict(run, Whereabouts::undecided, half_way(run, failure));
     co_return;
   }

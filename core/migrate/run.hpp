@@ -143,6 +143,9 @@ Task<> after_failed_confirm(Run& run, Error failure);
 void close_verdict(Run& run, Whereabouts where, Error error);
 /// The guest moved, and this was seen of its copy at the source.
 Error left_at_source(const Sighting& here);
+/// The verdict when the guest should be at the source and nobody could look, so nobody may say that
+/// it is safe. Before Perform nothing stops it; after that, it may wait there, paused.
+Error source_unseen(Run& run, const Error& failure);
 /// A phase's failure as the user's: its "no such domain" is none of his, the guest is at the
 /// source.
 Error of_phase(Error failure);

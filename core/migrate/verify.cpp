@@ -73,6 +73,27 @@ Task<Sighting> glance_and_count(Run& run) {
 
 }  // namespace
 
+Error source_unseen(Run& run, const Error& failure) {
+  if (failure.exit() == Exit::unknown) return failure;
+  const bool copied = failure.phase == "perform" || failure.phase == "finish";
+  const std::string_view unknown =
+      copied ? "whether the guest runs or is paused there is not known"
+             : "whether the guest still runs there is not known; nothing had stopped it";
+  Error told(ErrorId::undecided,
+             fmt::format("{}; the source could not be asked again, so {}; it never ran on the "
+                         "destination",
+                         failure.message, unknown));
+  told.at(Side::source).in(failure.phase);
+  const std::string& name = run.plan.domain.name;
+  told.remedy =
+      fmt::format("Look on the source: `vmferry -c '{}' domstate {}`.", run.source.uri, name);
+  if (copied)
+    told.remedy +=
+        fmt::format(" If it is paused there, it is safe to resume it: `vmferry -c '{}' resume {}`.",
+                    run.source.uri, name);
+  return told;
+}
+
 Task<> verify(Run& run) {
   run.enter(Phase::verify);
   auto [here, there] = co_await both(run.glance(run.source), glance_and_count(run));

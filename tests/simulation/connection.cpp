@@ -6,6 +6,8 @@ namespace vmferry::sim {
 
 namespace {
 
+constexpr std::uint32_t kDamaged = 20;  // a page that the guest does not write to
+
 template <class T>
 struct Answer {
   std::optional<Result<T>> result;
@@ -36,6 +38,21 @@ Error gone(bool sent) {
   Error error(ErrorId::connect_lost, "the simulated connection broke");
   error.reply_lost = sent;
   return error;
+}
+
+// What a destination does that has one of the known faults.
+Task<Finished> finish_at(Net& network, std::string host, Host& daemon, PhaseCall call,
+                         Cookie cookie, Verdict verdict) {
+  if (network.wrong == Wrong::half_made && verdict == Verdict::cancelled) co_return Finished{};
+  const auto guest = network.guest(host);
+  const std::string port = guest && guest->in ? guest->in->uri : std::string();
+  if (network.wrong == Wrong::bad_memory && guest && guest->in && guest->in->loaded)
+    guest->memory.flip_bit(kDamaged);
+  Task<Finished> finishing = daemon.finish(call, cookie, verdict);
+  Finished done = co_await std::move(finishing);
+  if (network.wrong == Wrong::open_port && !port.empty())
+    network.world().listen_at(*network.world().host(host), guest, port);
+  co_return done;
 }
 
 // A tunnel breaks with its connection.
@@ -74,7 +91,11 @@ ClientHost::~ClientHost() {
 
 Task<> notice_later(Net& network, std::shared_ptr<Connection> link, Micros after) {
   co_await network.clock().sleep(after);
-  link->daemon->hang_up();
+  const bool half_made = network.wrong == Wrong::half_made && link->host == "b";
+  if (network.wrong == Wrong::unnoticed || half_made)
+    network.keep(link);
+  else
+    link->daemon->hang_up();
   network.look();
 }
 
@@ -92,7 +113,7 @@ Task<T> ClientHost::ask(std::string_view what, Make make) {
   // A daemon that is killed takes its answers with it.
   if (link->daemon->lost()) link->lost = true;
   if (link->lost || !network.lives(link->owner)) throw gone(true);
-  network.served(link->host, answer->carried_out);
+  network.served(link->host, what, answer->carried_out);
   co_return value_or_throw(std::move(*answer->result));
 }
 
@@ -223,7 +244,12 @@ Task<Cookie> ClientHost::perform(const PhaseCall& c, const Cookie& k,
   return ask<Cookie>("perform", [c, k, uri](Host& h) { return h.perform(c, k, uri); });
 }
 Task<Finished> ClientHost::finish(const PhaseCall& c, const Cookie& k, Verdict v) {
-  return ask<Finished>("finish", [c, k, v](Host& h) { return h.finish(c, k, v); });
+  if (network_.wrong == Wrong::none)
+    return ask<Finished>("finish", [c, k, v](Host& h) { return h.finish(c, k, v); });
+  Net* const network = &network_;
+  return ask<Finished>("finish", [c, k, v, network, host = link_->host](Host& h) {
+    return finish_at(*network, host, h, c, k, v);
+  });
 }
 Task<> ClientHost::confirm(const PhaseCall& c, const Cookie& k, Verdict v) {
   return tell("confirm", [c, k, v](Host& h) { return h.confirm(c, k, v); });

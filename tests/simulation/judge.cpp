@@ -29,7 +29,7 @@ void Stage::judge_verdict(const Report& report) {
   const bool killed = network_.hypervisor_killed();
   const Exit exit = report.exit();
   if (exit == Exit::internal) network_.violation("an internal error");
-  if (report.where == Whereabouts::destination && !here("b") && !killed)
+  if (report.where == Whereabouts::destination && !here("b") && !network_.killed_after_look("b"))
     network_.violation("told that it is on the destination, where it is not");
   if (exit == Exit::done && report.where == Whereabouts::destination && active("a"))
     network_.violation("exit 0, but a copy is left on the source");
@@ -43,6 +43,9 @@ void Stage::judge_verdict(const Report& report) {
   if (safe_at_home && report.where == Whereabouts::source && killed && !active("a") &&
       way_.started && !network_.killed_unseen("a") && report.source.known())
     network_.violation("told that the guest is safe at the source, but it died there");
+  const bool promised = exit == Exit::failed || exit == Exit::cancelled;
+  if (promised && report.where == Whereabouts::source && !report.source.known())
+    network_.violation("told that the guest is safe at the source, which nobody has looked at");
   if (report.where == Whereabouts::lost && !nowhere)
     network_.violation("told that it is lost, which it is not");
   if (nowhere && !killed && exit != Exit::unknown && report.where != Whereabouts::lost)
@@ -61,11 +64,14 @@ void Stage::judge_host(const char* host) {
   const Guest* const g = guest(host);
   if (!g) return;
   const bool half = half_way(host);
-  if (g->out && !half) network_.violation(fmt::format("a job is left on {}", host));
+  const bool lock = g->out && g->out->phase == JobPhase::begun;
+  if (g->out && !half)
+    network_.violation(fmt::format("a {} is left on {}", lock ? "lock" : "job", host));
   if (g->in && !half) network_.violation(fmt::format("an incoming guest is left on {}", host));
   if (g->throttle != 0 && !half)
     network_.violation(fmt::format("the guest is still throttled on {}", host));
-  if (runs(host) && !world_->memory_exact(host, vm_.uuid))
+  const bool survives = runs(host) || (active(host) && here(host));
+  if (survives && !world_->memory_exact(host, vm_.uuid))
     network_.violation(fmt::format("the memory on {} is not the guest's", host));
 }
 
@@ -79,14 +85,20 @@ void Stage::judge_definitions(const Report& report) {
     network_.violation("the destination has it though it did not go there");
 }
 
-void Stage::judge_world(const std::optional<Report>& last) {
+void Stage::judge_leftovers() {
   for (const auto& [name, host] : world_->hosts()) {
     judge_host(name.c_str());
     for (const auto& weak : host->subscribers)
       if (!weak.expired()) network_.violation("a subscription is left on " + name);
   }
   const bool half = half_way("a") || half_way("b");
-  if (world_->listening() > 0 && !half) network_.violation("a listener is left");
+  if (world_->listening() > 0 && (!half || world_->listens_for_nobody()))
+    network_.violation("a listener is left");
+}
+
+void Stage::judge_world(const std::optional<Report>& last) {
+  judge_leftovers();
+  const bool half = half_way("a") || half_way("b");
   if (last) judge_definitions(*last);
   const bool somewhere = here("a") || here("b") || here("c");
   const bool killed = network_.hypervisor_killed();

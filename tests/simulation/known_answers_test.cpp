@@ -2,6 +2,8 @@
 // found stays found.
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "tests/simulation/scenario.hpp"
 
 namespace vmferry::sim {
@@ -62,12 +64,63 @@ TEST_CASE("simulation: no fault, no violation, and the same run twice") {
 
 TEST_CASE("simulation: virsh's answer to a lost Finish is caught, ours is not wrong") {
   Scenario virsh;
-  virsh.as_virsh = true;
+  virsh.wrong = Wrong::as_virsh;
   CHECK(violations(virsh) > 0);
   CHECK(violations({}) == 0);
   Scenario stock;
   stock.record = false;
   CHECK(violations(stock) == 0);
+}
+
+// All that the judge says of single faults of that kind at every step, under that wrong behaviour.
+std::set<std::string> said_of(Wrong wrong, std::string_view way,
+                              std::optional<FaultKind> kind = std::nullopt) {
+  Scenario base = scene(way);
+  base.wrong = wrong;
+  const Outcome plain = play(base);
+  std::set<std::string> said(plain.violations.begin(), plain.violations.end());
+  for (int step = 1; kind && step <= plain.steps; ++step)
+    for (const bool late : {false, true}) {
+      base.faults = {{step, *kind, late}};
+      const Outcome outcome = play(base);
+      said.insert(outcome.violations.begin(), outcome.violations.end());
+    }
+  return said;
+}
+
+TEST_CASE("simulation: whatever is left behind is found") {
+  using enum FaultKind;
+  const auto unnoticed = said_of(Wrong::unnoticed, "live", kill_client);
+  CHECK(unnoticed.contains("a lock is left on a"));
+  CHECK(unnoticed.contains("a job is left on a"));
+  CHECK(unnoticed.contains("an incoming guest is left on b"));
+  CHECK(unnoticed.contains("a listener is left"));
+  CHECK(said_of(Wrong::unnoticed, "live").empty());
+  CHECK(said_of(Wrong::half_made, "live", cut_data).contains("an incoming guest is left on b"));
+  CHECK(said_of(Wrong::half_made, "p2p", cut_data).contains("an incoming guest is left on b"));
+  for (const std::string_view way : {"live", "p2p", "postcopy", "storage"})
+    CHECK(said_of(Wrong::open_port, way) == std::set<std::string>{"a listener is left"});
+}
+
+TEST_CASE("simulation: a damaged guest is found") {
+  for (const std::string_view way : {"live", "p2p", "tunnelled", "stop-and-copy", "paused"})
+    CHECK(said_of(Wrong::bad_memory, way) ==
+          std::set<std::string>{"the memory on b is not the guest's"});
+}
+
+TEST_CASE("simulation: an untrue verdict is found") {
+  using enum FaultKind;
+  const auto done = said_of(Wrong::says_done, "live", cut_data);
+  CHECK(done.contains("told that it is on the destination, where it is not"));
+  CHECK(said_of(Wrong::says_done, "live", kill_source)
+            .contains("told that it is on the destination, where it is not"));
+  CHECK(said_of(Wrong::says_at_home, "live")
+            .contains("told that the guest is safe at the source, where it is not"));
+  CHECK(said_of(Wrong::says_at_home, "live", kill_source)
+            .contains("told that the guest is safe at the source, but it died there"));
+  CHECK(said_of(Wrong::says_lost, "live").contains("told that it is lost, which it is not"));
+  CHECK(said_of(Wrong::says_unlooked, "live", cut_data)
+            .contains("told that the guest is safe at the source, which nobody has looked at"));
 }
 
 TEST_CASE("simulation: what was found once stays found, and a seed replays") {
@@ -105,6 +158,15 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
       scene("rival", {{28, kill_client, false}, {10, slow_source, false}}, 76610913529080),
       // The source refused to resume while it had not noticed yet that its client was gone.
       scene("live", {{16, cut_destination, true}, {31, cut_source, true}, {43, cut_source, false}}),
+      // The guest had died while nobody could reach its source, and was called safe there.
+      scene("live", {{1, stop_source, true}}),
+      // A post-copy that had not begun was told as half lost, because the destination was empty.
+      scene("postcopy", {{2, slow_source, true}, {18, stop_destination, true}}),
+      // Whether the source had switched to post-copy was not seen, and the other half was ended.
+      scene("postcopy", {{22, cut_source, false}, {28, cut_source, false}}),
+      scene("postcopy", {{22, cut_source, false}, {25, slow_source, false}}),
+      // The driver forgot that a guest whose client had gone was in post-copy.
+      scene("postcopy", {{14, cut_destination, true}, {22, kill_client, false}}),
   };
   for (Scenario s : found)
     for (const bool record : {true, false}) {
@@ -119,7 +181,7 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
 
 TEST_CASE("simulation: shrinking keeps what matters") {
   Scenario busy;
-  busy.as_virsh = true;
+  busy.wrong = Wrong::as_virsh;
   int struck = 0;
   for (int step = play({}).steps; step > 0 && struck == 0; --step) {
     busy.faults = {{step, FaultKind::crash_destination, false}};

@@ -8,7 +8,7 @@
 //   simulation --way W --seed S --fault KIND@STEP[+late]... | --cut SIDE@BYTE   replays one
 // Also: --way W (only that one; default: all, for --pairs: live and p2p), --every N (only one in N
 // of a full enumeration), --from S (the first seed), --no-record (hosts without a durable record),
-// --jitter, --as-virsh (the known wrong answer).
+// --jitter, --wrong KIND (known wrong behaviour, which must be found: as-virsh, unnoticed, ...).
 #include <fmt/format.h>
 
 #include <chrono>
@@ -106,10 +106,10 @@ void every_pair(const Scenario& base, int steps, Tally& tally) {
   for (int first = 1; first <= steps; ++first)
     for (int second = first; second <= steps + kMore; ++second)
       for (int kinds = 0; kinds < kFaultKinds * kFaultKinds; ++kinds)
-        tally.play_one(with(
-            base,
-            {{first, static_cast<FaultKind>(kinds / kFaultKinds), second % 2 == 0},
-             {second, static_cast<FaultKind>(kinds % kFaultKinds), (first + kinds) % 2 == 0}}));
+        for (int late = 0; late < 4; ++late)
+          tally.play_one(
+              with(base, {{first, static_cast<FaultKind>(kinds / kFaultKinds), late / 2 == 1},
+                          {second, static_cast<FaultKind>(kinds % kFaultKinds), late % 2 == 1}}));
 }
 
 void every_cut(Scenario base, Tally& tally) {
@@ -188,6 +188,14 @@ bool parse_cut(std::string_view text, Scenario& scenario) {
   return true;
 }
 
+bool parse_wrong(std::string_view text, Scenario& scenario) {
+  for (int wrong = 0; wrong < kWrongs; ++wrong) {
+    scenario.wrong = static_cast<Wrong>(wrong);
+    if (name(scenario.wrong) == text) return true;
+  }
+  return false;
+}
+
 bool parse_switch(std::string_view word, Settings& s) {
   if (word == "--exhaustive")
     s.exhaustive = true;
@@ -199,8 +207,6 @@ bool parse_switch(std::string_view word, Settings& s) {
     s.scenario.record = false;
   else if (word == "--jitter")
     s.scenario.jitter = true;
-  else if (word == "--as-virsh")
-    s.scenario.as_virsh = true;
   else
     return false;
   return true;
@@ -218,6 +224,7 @@ bool parse_value(std::string_view word, std::string_view value, Settings& s) {
     s.scenario.faults.push_back(fault);
     return s.replay = true;
   }
+  if (word == "--wrong") return parse_wrong(value, s.scenario);
   if (word == "--cut" && parse_cut(value, s.scenario)) return s.replay = true;
   if (word == "--hours" || word == "--fresh") {
     s.seconds = std::strtod(std::string(value).c_str(), nullptr);

@@ -30,10 +30,24 @@ std::string_view name(FaultKind kind) {
   return names[std::to_underlying(kind)];
 }
 
+std::string_view name(Wrong wrong) {
+  static constexpr std::string_view names[kWrongs] = {
+      "none",       "as-virsh",  "unnoticed",    "half-made", "open-port",
+      "bad-memory", "says-done", "says-at-home", "says-lost", "says-unlooked"};
+  return names[std::to_underlying(wrong)];
+}
+
 void Net::violation(std::string what) { violations_.push_back(std::move(what)); }
 
 void Net::say(std::string text) {
   if (verbose) log.push_back(std::move(text));
+}
+
+std::shared_ptr<Guest> Net::guest(const std::string& host) const {
+  HostState* const state = world_->host(host);
+  if (!state) return nullptr;
+  const auto at = state->guests.find(uuid_);
+  return at == state->guests.end() ? nullptr : at->second;
 }
 
 void Net::look() {
@@ -127,6 +141,7 @@ void Net::strike(const Fault& fault) {
       const auto at = b.guests.find(uuid_);
       if (!fault.late || at == b.guests.end() || !at->second->active()) return;
       hypervisor_killed_ = true;
+      killed_at_["b"] = clock_.now();
       return world_->kill_guest("b", uuid_);
     }
     case FaultKind::cancel:
@@ -182,11 +197,15 @@ bool Net::lives(const Party& party) const {
   return party.life == (at == lives_.end() ? 0 : at->second);
 }
 
-bool Net::killed_unseen(const std::string& host) const {
-  const auto killed = killed_at_.find(host);
-  const auto served = served_.find(host);
-  return killed != killed_at_.end() &&
-         (served == served_.end() || killed->second >= served->second);
+static bool before(const std::map<std::string, Micros>& seen,
+                   const std::map<std::string, Micros>& killed, const std::string& host) {
+  const auto end = killed.find(host);
+  const auto last = seen.find(host);
+  return end != killed.end() && (last == seen.end() || end->second >= last->second);
+}
+bool Net::killed_unseen(const std::string& host) const { return before(served_, killed_at_, host); }
+bool Net::killed_after_look(const std::string& host) const {
+  return before(looked_, killed_at_, host);
 }
 
 Micros Net::slowness(const std::string& host) const {

@@ -36,6 +36,22 @@ enum class FaultKind : std::uint8_t {
 inline constexpr int kFaultKinds = 16;
 std::string_view name(FaultKind kind);
 
+/// Known wrong behaviour, which the judge must find.
+enum class Wrong : std::uint8_t {
+  none,
+  as_virsh,       ///< the engine resumes the source when Finish's answer is lost
+  unnoticed,      ///< the daemons do not notice when a client's connection ends
+  half_made,      ///< a cancelled Finish is answered, and nothing is ended, then or later
+  open_port,      ///< after Finish the destination still listens
+  bad_memory,     ///< a bit of the guest's memory changes on its way
+  says_done,      ///< whatever came of it, the user is told that the guest moved
+  says_at_home,   ///< … that it failed, and the guest runs at the source
+  says_lost,      ///< … that the guest died
+  says_unlooked,  ///< … that it is safe at the source, which nobody has looked at
+};
+inline constexpr int kWrongs = 10;
+std::string_view name(Wrong wrong);
+
 struct Fault {
   int step = 0;
   FaultKind kind = FaultKind::cancel;
@@ -61,6 +77,7 @@ class Net {
   std::vector<std::string> log;  ///< kept when `verbose`
   bool verbose = false;
   bool jitter = false;  ///< every message has its own delay, up to 40 times the usual one
+  Wrong wrong = Wrong::none;
 
   void step(std::string_view what, std::string_view way, const Connection& link);
   void step(std::string_view what);
@@ -69,7 +86,16 @@ class Net {
   bool hypervisor_killed() const { return hypervisor_killed_; }
   /// Whether the process was killed after that host had last said something that was heard.
   bool killed_unseen(const std::string& host) const;
-  void served(const std::string& host, Micros at) { served_[host] = at; }
+  void served(const std::string& host, std::string_view what, Micros at) {
+    served_[host] = at;
+    if (what == "status") looked_[host] = at;
+  }
+  /// Whether it was killed after the client had last looked at it there.
+  bool killed_after_look(const std::string& host) const;
+  /// A connection that the daemon takes for open until all is over.
+  void keep(std::shared_ptr<Connection> link) { kept_.push_back(std::move(link)); }
+  /// The simulated guest there, or null.
+  std::shared_ptr<Guest> guest(const std::string& host) const;
   bool data_lost() const { return data_lost_; }
   const std::vector<std::string>& violations() const { return violations_; }
   void violation(std::string what);
@@ -113,10 +139,11 @@ class Net {
   int steps_ = 0, running_ = 0, client_life_ = 0;
   std::uint64_t messages_ = 0;
   std::map<std::string, int> lives_;
-  std::map<std::string, Micros> away_until_, slowness_, served_, killed_at_;
+  std::map<std::string, Micros> away_until_, slowness_, served_, looked_, killed_at_;
   Micros split_until_{};
   bool hypervisor_killed_ = false, data_lost_ = false;
   std::vector<std::weak_ptr<Connection>> connections_;
+  std::vector<std::shared_ptr<Connection>> kept_;
   std::vector<std::string> violations_;
 };
 

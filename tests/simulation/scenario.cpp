@@ -65,7 +65,7 @@ std::string arguments(const Scenario& scenario) {
   std::string text = fmt::format("--way {} --seed {}", scenario.way->name, scenario.seed);
   if (!scenario.record) text += " --no-record";
   if (scenario.jitter) text += " --jitter";
-  if (scenario.as_virsh) text += " --as-virsh";
+  if (scenario.wrong != Wrong::none) text += fmt::format(" --wrong {}", name(scenario.wrong));
   if (scenario.byte_cut)
     text += fmt::format(" --cut {}@{}", scenario.byte_cut->destination ? "destination" : "source",
                         scenario.byte_cut->byte);

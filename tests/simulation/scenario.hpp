@@ -37,9 +37,9 @@ struct Scenario {
   std::vector<Fault> faults;
   std::optional<ByteCut> byte_cut;
   std::uint64_t seed = 1;
-  bool record = true;     ///< the hosts keep a durable record, as our own server does
-  bool jitter = false;    ///< every message has its own delay
-  bool as_virsh = false;  ///< the engine resumes the source when Finish's answer is lost
+  bool record = true;   ///< the hosts keep a durable record, as our own server does
+  bool jitter = false;  ///< every message has its own delay
+  Wrong wrong = Wrong::none;
   bool verbose = false;
 };
 

@@ -51,6 +51,7 @@ Stage::Stage(const Scenario& scenario)
   network_.faults = scenario.faults;
   network_.verbose = scenario.verbose;
   network_.jitter = scenario.jitter;
+  network_.wrong = scenario.wrong;
   network_.may_be_lost = way_.protocol < Protocol::v3;
   network_.on_cancel = [this] { stop_.request("Ctrl-C"); };
   network_.on_kill_client = [this] {
@@ -151,7 +152,7 @@ std::optional<Report> Stage::migrate_once(Plan plan, const char* to, Stop& stop)
   Endpoint destination = endpoint(Side::destination, to);
   plan.destination_uri = destination.uri;
   Engine engine{clock_, stop, observer_, {}};
-  engine.options.resume_on_lost_finish_for_tests = scenario_.as_virsh;
+  engine.options.resume_on_lost_finish_for_tests = scenario_.wrong == Wrong::as_virsh;
   return drive(opened_first(engine, std::move(plan), source, destination));
 }
 
@@ -227,14 +228,36 @@ void Stage::once_again() {
   if (report->exit() != Exit::done || !here("b"))
     network_.violation("all is well again, and the guest cannot be moved: " +
                        (report->error ? report->error->message : "it is not there"));
-  judge_host("a");
-  judge_host("b");
+  judge_leftovers();
+}
+
+// What a client says that is wrong in one of the known ways.
+void Stage::misreport(Report& report) const {
+  const auto say = [&](Whereabouts where, std::optional<Error> error) {
+    report.where = where;
+    report.error = std::move(error);
+  };
+  switch (scenario_.wrong) {
+    case Wrong::says_done:
+      return say(Whereabouts::destination, std::nullopt);
+    case Wrong::says_at_home:
+      report.source.seen = Sighting::Seen::running;
+      return say(Whereabouts::source, Error(ErrorId::migrate_failed, "it failed"));
+    case Wrong::says_lost:
+      return say(Whereabouts::lost, Error(ErrorId::guest_lost, "it died"));
+    case Wrong::says_unlooked:
+      report.source.seen = Sighting::Seen::unreachable;
+      return say(Whereabouts::source, Error(ErrorId::migrate_failed, "it failed"));
+    default:
+      return;
+  }
 }
 
 Outcome Stage::play() {
   if (way_.rival) run_rival();
   Outcome out;
   std::optional<Report> report = migrate_once(plan(), "b", stop_);
+  if (report) misreport(*report);
   out.client_killed = killed_;
   out.steps = network_.steps();
   settle();

@@ -34,6 +34,7 @@ class Stage {
   void settle();      ///< what is still under way on the hosts ends
   void mend();        ///< the remedy of an undecided migration, by one who knows
   void once_again();  ///< everything works again: the guest can be moved
+  void misreport(Report& report) const;
 
   // The judge.
   const Guest* guest(const char* host) const;
@@ -42,6 +43,7 @@ class Stage {
   bool here(const char* host) const;  ///< in the state that it should arrive in
   void judge_verdict(const Report& report);
   void judge_world(const std::optional<Report>& last);
+  void judge_leftovers();
   void judge_host(const char* host);
   void judge_definitions(const Report& report);
   bool half_way(const char* host) const;  ///< the guest's memory is on both hosts

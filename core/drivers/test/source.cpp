@@ -139,7 +139,7 @@ Task<Cookie> TestHost::perform_here(const PhaseCall& call, const Cookie& cookie,
   }
   job->phase = JobPhase::performed;
   if (lost()) {  // who began it is gone: libvirt forgets the job and leaves the guest as it is
-    if (found->out == job) found->out.reset();
+    if (found->out == job) World::drop_job(*found);
     throw Error(ErrorId::connect_lost, "the simulated daemon closed the connection");
   }
   CookieBody performed{CookieBody::Kind::performed, 1, 1, prepared.chosen, job->id, {}};

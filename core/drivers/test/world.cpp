@@ -229,8 +229,15 @@ std::pair<HostState*, std::shared_ptr<Guest>> World::listener(const std::string&
   return {at->second.first, at->second.second.lock()};
 }
 
-// Nobody attends to it any more. Post-copy may end well by itself, or be taken up again.
-static void drop_job(Guest& guest) {
+bool World::listens_for_nobody() const {
+  return std::ranges::any_of(listeners_, [](const auto& entry) {
+    const auto guest = entry.second.second.lock();
+    return !guest || !guest->in;
+  });
+}
+
+// Post-copy may end well by itself, or be taken up again.
+void World::drop_job(Guest& guest) {
   const auto job = std::exchange(guest.out, nullptr);
   const bool switched =
       guest.status.state == DomainState::paused && guest.status.reason == kPausedPostcopy;

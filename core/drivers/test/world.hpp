@@ -132,9 +132,12 @@ class World : public std::enable_shared_from_this<World> {
   std::pair<HostState*, std::shared_ptr<Guest>> listener(const std::string& uri);
   void unlisten(const std::string& uri) { listeners_.erase(uri); }
   std::size_t listening() const { return listeners_.size(); }
+  bool listens_for_nobody() const;  ///< the guest that was to come there is gone, or has come
 
   // -- faults -------------------------------------------------------------------------------------
   void connection_closed(HostState& host, std::uint64_t connection);
+  /// Nobody attends to the guest's migration any more.
+  static void drop_job(Guest& guest);
   void crash_daemon(const std::string& host);                  ///< and restart it: guests live on
   void kill_guest(const std::string& host, const Uuid& uuid);  ///< its hypervisor process
 

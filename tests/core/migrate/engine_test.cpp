@@ -484,6 +484,18 @@ TEST_CASE("engine: Perform's answer and the source lost for good are not called 
   CHECK(trip.world.cancelled_with->empty());
 }
 
+TEST_CASE("engine: a source that went away before the copy is not called safe either") {
+  Trip trip;
+  trip.world.faults[0] = Fault::lose_reply;
+  trip.world.source_unreachable_after_loss = true;
+  go(trip);
+  INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+  CHECK(trip.report.exit() == Exit::unknown);
+  CHECK(trip.report.error->message.contains("whether the guest still runs there is not known"));
+  CHECK_FALSE(trip.report.error->remedy.contains("resume"));
+  CHECK_FALSE(trip.world.destination.guest.has_value());
+}
+
 // Which call, counted from 0, is that one in an undisturbed run.
 static int call_number(FlagSet flags, DomainStatus initial, std::string_view call) {
   Trip plain;
