@@ -65,6 +65,8 @@ single "install packages" 1300 tests/install.sh || finish
 single "configure" 120 cmake --preset sanitize || finish
 single "build" 2400 cmake --build --preset sanitize || finish
 
+single "clang-format" 120 bash -c \
+  'find cli core transports tests -name "*.[ch]pp" | xargs clang-format-19 --dry-run -Werror'
 for rules in tests/tidy.py tests/layers.py; do
   single "house rules: $rules" 120 /usr/bin/python3 "$rules"
 done
