@@ -61,6 +61,26 @@ suite() {
   fi
 }
 
+# side_by_side FUNCTION...: groups of steps, one core each; what they print comes group by group
+side_by_side() {
+  local group good bad
+  for group in "$@"; do
+    (
+      passed=0 failed=0 logs=$logs/$group
+      mkdir "$logs"
+      "$group" > "$logs/told" 2>&1
+      echo $passed $failed > "$logs/counts"
+    ) &
+  done
+  wait
+  for group in "$@"; do
+    cat "$logs/$group/told"
+    good=0 bad=1  # of a group that did not come to its end
+    read -r good bad < "$logs/$group/counts"
+    passed=$((passed + good)) failed=$((failed + bad))
+  done
+}
+
 single "install packages" 1300 tests/install.sh || finish
 single "configure" 120 cmake --preset sanitize || finish
 single "build" 2400 cmake --build --preset sanitize || finish
@@ -70,24 +90,30 @@ single "clang-format" 120 bash -c \
 for rules in tests/tidy.py tests/layers.py; do
   single "house rules: $rules" 120 /usr/bin/python3 "$rules"
 done
-suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
-  "$build/tests/unit_tests"
-single "simulation: every single fault at every step, and fixed seeds" 900 \
-  "$build/tests/simulation" --exhaustive --seeds 300
-single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 797
-single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
-single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-20}"
-single "manual pages are clean" 60 mandoc -T lint -W style man/*.1
-single "completions in bash, zsh and fish" 300 /usr/bin/python3 tests/completions/shells.py \
-  "$build/vmferry" . --all
-single "help on a terminal, and what is installed" 200 /usr/bin/python3 tests/cli/terminal.py \
-  "$build/vmferry" .
-for source in tests/fuzz/*.cpp; do
-  name=$(basename "$source" .cpp)
-  mkdir -p "$logs/corpus-$name"
-  single "fuzz $name" 120 "$build/tests/fuzz_$name" -max_total_time="${FUZZ_SECONDS:-10}" \
-    -rss_limit_mb=1024 -timeout=10 -artifact_prefix="$logs/" "$logs/corpus-$name"
-done
+checks() {
+  suite "unit tests" 900 '.*test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*' \
+    "$build/tests/unit_tests"
+  single "manual pages are clean" 60 mandoc -T lint -W style man/*.1
+  single "completions in bash, zsh and fish" 300 /usr/bin/python3 tests/completions/shells.py \
+    "$build/vmferry" . --all
+  single "help on a terminal, and what is installed" 200 /usr/bin/python3 tests/cli/terminal.py \
+    "$build/vmferry" .
+  for source in tests/fuzz/*.cpp; do
+    name=$(basename "$source" .cpp)
+    mkdir -p "$logs/corpus-$name"
+    single "fuzz $name" 120 "$build/tests/fuzz_$name" -max_total_time="${FUZZ_SECONDS:-10}" \
+      -rss_limit_mb=1024 -timeout=10 -artifact_prefix="$logs/" "$logs/corpus-$name"
+  done
+}
+simulations() {
+  single "simulation: every single fault at every step, and fixed seeds" 900 \
+    "$build/tests/simulation" --exhaustive --seeds 300
+  single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 797
+  single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
+  single "simulation: fresh seeds" 180 "$build/tests/simulation" --fresh "${SIMULATION_SECONDS:-20}"
+}
+side_by_side checks simulations
+
 suite "bare QEMU" 1200 '([0-9]+) passed, ([0-9]+) failed' \
   tests/lab/qmp/run.py --vmferry "$build/vmferry"
 suite "real hosts" 1800 '([0-9]+) passed, ([0-9]+) failed' \
