@@ -12,7 +12,7 @@ namespace vmferry::qmp {
 
 namespace {
 
-using Table = std::map<std::string, std::string>;
+using Table = Shape::Table;
 
 // `info ramblock` is the only way to see them: name, page size, offset, used, total, ….
 Task<Table> ram_blocks(Client& client) {
@@ -78,21 +78,28 @@ void compare(const Table& here, const Table& there, std::string_view what,
 
 }  // namespace
 
-Task<std::vector<std::string>> differences(Client& running, Client& waiting) {
+Task<Shape> shape_of(Client& client) {
+  Shape out;
+  auto [tables, words] =
+      co_await both(both(ram_blocks(client), devices(client)), cpu_features(client));
+  out.ram = std::move(tables.first);
+  out.devices = std::move(tables.second);
+  out.cpu = std::move(words);
+  co_return out;
+}
+
+std::vector<std::string> differences(const Shape& running, const Shape& waiting) {
   std::vector<std::string> out;
-  const auto [ram_here, ram_there] = co_await both(ram_blocks(running), ram_blocks(waiting));
-  compare(ram_here, ram_there, "the memory block", out);
-  const auto [devices_here, devices_there] = co_await both(devices(running), devices(waiting));
-  compare(devices_here, devices_there, "the device", out);
-  const auto [cpu_here, cpu_there] = co_await both(cpu_features(running), cpu_features(waiting));
-  for (const auto& [key, bits] : cpu_here) {
-    const auto other = cpu_there.find(key);
-    const std::uint64_t lost = bits & ~(other == cpu_there.end() ? 0 : other->second);
+  compare(running.ram, waiting.ram, "the memory block", out);
+  compare(running.devices, waiting.devices, "the device", out);
+  for (const auto& [key, bits] : running.cpu) {
+    const auto other = waiting.cpu.find(key);
+    const std::uint64_t lost = bits & ~(other == waiting.cpu.end() ? 0 : other->second);
     if (lost != 0)
       out.push_back(
           fmt::format("CPU features {:#x} of CPUID {} are missing in the new process", lost, key));
   }
-  co_return out;
+  return out;
 }
 
 Task<std::vector<std::string>> machine_types(Client& client, const std::string& like) {

@@ -109,7 +109,20 @@ Task<> Upgrade::switch_over() {
   }
   if (stopped_at_.count() != 0) report_.pause = went->resumed - stopped_at_;
   step("running", new_);
-  const auto lives = co_await settle(host_.watch(new_.instance, *went));
+  co_await watch(*went);
+}
+
+// An old process whose memory the new one has written to is of no use any more, so its end need not
+// wait for the watch over the new one. A copied one is kept until that is over.
+Task<> Upgrade::watch(const Went& went) {
+  Result<> lives, ended;
+  if (report_.handed_over) {
+    std::tie(lives, ended) =
+        co_await both(settle(host_.watch(new_.instance, went)), settle(host_.end(old_)));
+    old_ended_ = ended.has_value();
+  } else {
+    lives = co_await settle(host_.watch(new_.instance, went));
+  }
   if (!lives) throw co_await unclear(lives.error());
 }
 
@@ -118,13 +131,16 @@ Task<Error> Upgrade::unclear(Error why) const {
   // One that has closed its monitor is about to end.
   const Micros patience = new_.client->lost() ? std::chrono::seconds(1) : Micros(1);
   const bool ended = co_await ended_within(process, host_.clock(), patience);
-  Error error(ErrorId::undecided,
-              fmt::format("{}. The new process {} {}; the old process {} is stopped and kept. {}",
-                          why.message, process.pid,
-                          ended ? "has ended after it may have run" : "is there", old_.process.pid,
-                          report_.handed_over
-                              ? "Its memory was handed over, so it must never be resumed"
-                              : "Its memory is as it was at the switch; its disks may not be"));
+  Error error(
+      ErrorId::undecided,
+      fmt::format("{}. The new process {} {}; the old process {} {}", why.message, process.pid,
+                  ended ? "has ended after it may have run" : "is there", old_.process.pid,
+                  old_ended_ ? "was ended: its memory was handed over"
+                  : report_.handed_over
+                      ? "is stopped and kept. Its memory was handed over, so it must never "
+                        "be resumed"
+                      : "is stopped and kept. Its memory is as it was at the switch; its "
+                        "disks may not be"));
   error.remedy = fmt::format(
       "Look at the log {}. If the new process does not run the guest, end both (`vmferry destroy "
       "{}`) and start the guest anew from its disks.",
@@ -136,7 +152,7 @@ Task<Error> Upgrade::unclear(Error why) const {
 
 Task<> Upgrade::take_over_names() {
   // Not asked to quit: it would unlink the sockets that are renamed to its paths here.
-  co_await host_.end(old_);
+  if (!old_ended_) co_await host_.end(old_);
   host_.store().forget_migration(new_.migration);
   std::vector<std::string> troubles = co_await host_.take_names(new_.instance);
   if (!new_.beside.pid_file.empty())

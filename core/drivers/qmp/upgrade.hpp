@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/drivers/qmp/compare.hpp"
 #include "core/drivers/qmp/conflicts.hpp"
 #include "core/drivers/qmp/handover.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
@@ -16,12 +17,18 @@ class Upgrade {
   Task<UpgradeReport> run();
 
  private:
+  /// What is asked of a process beforehand.
+  struct Facts {
+    Shape shape;
+    Json capabilities;  ///< to be set
+  };
   /// A process that waits for the guest.
   struct Candidate {
     std::string migration = to_string(random_uuid());
     SideBySide beside;
     Instance instance;
     std::shared_ptr<Client> client;
+    Facts facts;
   };
 
   void step(const char* name, const Candidate& candidate) const;
@@ -29,10 +36,12 @@ class Upgrade {
   Task<> inspect();
   NewProcess process_for(Candidate& candidate, const std::string& suffix, bool throw_away);
   Task<> launch(Candidate& candidate, const std::string& suffix, bool throw_away);
+  Task<Facts> facts_of(Client& client);
   Task<> explain_machine(Error& failure);
   Task<> compare(Candidate& candidate);
   // upgrade_move.cpp
   Task<> move(Candidate& candidate, bool throw_away);
+  Task<> listen(Candidate& candidate, const std::string& uri, bool throw_away);
   Task<> copy(Candidate& candidate, CopyPlan plan);
   Task<> show_progress();
   Micros copy_limit() const;
@@ -44,6 +53,7 @@ class Upgrade {
   Task<> drop(Candidate& candidate);
   Task<> back_to_old(Candidate& candidate);
   Task<> switch_over();
+  Task<> watch(const Went& went);
   Task<> take_over_names();
   Task<Error> unclear(Error why) const;
 
@@ -54,8 +64,10 @@ class Upgrade {
   UpgradeReport report_;
   Instance old_;
   std::shared_ptr<Client> old_client_;
+  Facts old_facts_;
   std::uint64_t version_ = 0;  ///< of the old QEMU
   bool was_running_ = false;
+  bool old_ended_ = false;
   bool loses_writes_ = false;
   bool by_cpr_ = false;         ///< by QEMU's cpr-transfer
   bool ignore_shared_ = false;  ///< memory is in both processes

@@ -13,7 +13,10 @@ namespace vmferry::qmp {
 Task<> Upgrade::inspect() {
   old_ = host_.active(domain_);
   old_client_ = co_await host_.monitor(old_);
-  const Json state = co_await old_client_->execute("query-status");
+  auto [answers, about] = co_await both(
+      both(old_client_->execute("query-status"), old_client_->execute("query-migrate")),
+      both(real_machine(*old_client_), loses_writes(*old_client_)));
+  const auto& [state, info] = answers;
   was_running_ = flag_at(state, "running");
   if (old_.stage == Stage::incoming || (old_.stage == Stage::handed_over && !was_running_))
     throw Error(ErrorId::invalid_state, "this copy of the guest is not one that can be moved")
@@ -21,16 +24,22 @@ Task<> Upgrade::inspect() {
   if (!old_.cannot.empty())
     throw Error(ErrorId::blocked,
                 "another process could not be this guest: " + joined(old_.cannot, "; "));
-  const Json info = co_await old_client_->execute("query-migrate");
   const Json& blockers = at(info, "blocked-reasons");
   if (blockers.is_array() && !blockers.empty())
     throw Error(ErrorId::blocked, "QEMU says: " + escaped_lines(blockers[0].dump()));
   report_.domain = ref(old_);
   report_.old_version = old_client_->version_text();
   version_ = old_client_->version_number();
-  report_.machine = co_await real_machine(*old_client_);
-  Task<bool> asking = loses_writes(*old_client_);
-  loses_writes_ = co_await std::move(asking);
+  report_.machine = std::move(about.first);
+  loses_writes_ = about.second;
+}
+
+Task<Upgrade::Facts> Upgrade::facts_of(Client& client) {
+  const FlagSet flags{Flag::live};
+  const Params none;
+  auto [shape, capabilities] =
+      co_await both(shape_of(client), capability_list(client, flags, none, ignore_shared_));
+  co_return Facts{std::move(shape), std::move(capabilities)};
 }
 
 namespace {
@@ -85,7 +94,13 @@ Task<> Upgrade::launch(Candidate& candidate, const std::string& suffix, bool thr
   NewProcess process = process_for(candidate, suffix, throw_away);
   host_.store().expect(candidate.migration, Outlives::program);
   Task<Instance> launching = host_.launch(std::move(process), true);
-  auto launched = co_await settle(std::move(launching));
+  Task<Facts> asking = facts_of(*old_client_);  // that takes a moment, too
+  auto [launched, known] = co_await both(settle(std::move(launching)), settle(std::move(asking)));
+  if (launched) candidate.instance = *launched;
+  if (launched && !known) {
+    co_await drop(candidate);
+    throw std::move(known).error();
+  }
   if (!launched) {
     co_await shield();
     host_.store().forget_migration(candidate.migration);
@@ -95,7 +110,7 @@ Task<> Upgrade::launch(Candidate& candidate, const std::string& suffix, bool thr
       co_await explain_machine(failure);
     throw failure;
   }
-  candidate.instance = *std::move(launched);
+  old_facts_ = *std::move(known);
   candidate.client = co_await host_.monitor(candidate.instance);
   report_.new_version = candidate.client->version_text();
   step("launched", candidate);
@@ -124,8 +139,9 @@ Task<> Upgrade::explain_machine(Error& failure) {
 }
 
 Task<> Upgrade::compare(Candidate& candidate) {
-  Task<std::vector<std::string>> comparing = differences(*old_client_, *candidate.client);
-  const std::vector<std::string> found = co_await std::move(comparing);
+  Task<Facts> asking = facts_of(*candidate.client);
+  candidate.facts = co_await std::move(asking);
+  const std::vector<std::string> found = differences(old_facts_.shape, candidate.facts.shape);
   step("compared", candidate);
   if (!found.empty())
     throw Error(ErrorId::config_unsupported,

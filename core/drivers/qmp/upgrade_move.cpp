@@ -29,15 +29,11 @@ Task<> Upgrade::move(Candidate& candidate, bool throw_away) {
         fmt::format("the guest is paused while its memory is copied: QEMU {} without "
                     "KVM would lose what it writes meanwhile",
                     report_.old_version));
-  plan.capabilities = co_await capability_list(*old_client_, flags, none, ignore_shared_);
-  Json there = co_await capability_list(*candidate.client, flags, none, ignore_shared_);
-  // The old process needs the images again: the other one must not take their locks.
-  if (throw_away) also(there, "late-block-activate", true);
-  Json set = {{"capabilities", std::move(there)}};
-  co_await candidate.client->execute("migrate-set-capabilities", std::move(set));
-  Json where = {{"uri", plan.uri}};
-  co_await candidate.client->execute("migrate-incoming", std::move(where));
-  co_await flush_images(*old_client_);
+  plan.capabilities = old_facts_.capabilities;
+  const auto [listens, flushed] = co_await both(settle(listen(candidate, plan.uri, throw_away)),
+                                                settle(flush_images(*old_client_)));
+  if (!listens) throw Error(listens.error());
+  if (!flushed) throw Error(flushed.error());
   old_.held = true;
   old_.migration = candidate.migration;
   // Marked before, not after: nobody who finds it stopped later may let it run without evidence.
@@ -47,6 +43,16 @@ Task<> Upgrade::move(Candidate& candidate, bool throw_away) {
   co_await with_deadline(host_.clock(), copy_limit(), "the end of the copy",
                          copy(candidate, std::move(plan)));
   step("copied", candidate);
+}
+
+Task<> Upgrade::listen(Candidate& candidate, const std::string& uri, bool throw_away) {
+  Json there = candidate.facts.capabilities;
+  // The old process needs the images again: the other one must not take their locks.
+  if (throw_away) also(there, "late-block-activate", true);
+  Json set = {{"capabilities", std::move(there)}};
+  co_await candidate.client->execute("migrate-set-capabilities", std::move(set));
+  Json where = {{"uri", uri}};
+  co_await candidate.client->execute("migrate-incoming", std::move(where));
 }
 
 Task<> Upgrade::copy(Candidate&, CopyPlan plan) {
