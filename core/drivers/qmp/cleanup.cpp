@@ -160,8 +160,8 @@ class Cleaner {
     host_.store().save(incoming);
     entry.what += " runs the guest: it is the domain now";
     entry.removed = true;
-    if (!other || !other->held) co_return;
-    co_await host_.end(*other);
+    if (other && !other->held) co_return;
+    if (other) co_await host_.end(*other);  // else it is on another host, or has stepped aside
     const std::vector<std::string> troubles = co_await host_.take_names(incoming);
     for (const std::string& trouble : troubles) entry.what += "; " + trouble;
   }

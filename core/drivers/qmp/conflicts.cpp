@@ -196,7 +196,9 @@ class Pass {
     OptionValue form(value);
     const auto path = form.get("addr");
     if (!form.on("unix") || !path)
-      return impossible("spice", value, "QEMU cannot move a spice server to this port later");
+      return impossible("spice", value,
+                        "QEMU cannot move a spice server to this port later; one at a "
+                        "unix socket (unix=on,addr=PATH) it can");
     form.set("addr", *path + suffix_);
     out_.renames.emplace_back(*path + suffix_, *path);
     loss("spice", value, "clients have to connect again");

@@ -174,6 +174,7 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   }
   out.uri = *std::move(uri);
   out.cookie = pack(reply);
+  co_await came_up(i);
   co_return out;
 }
 

@@ -178,6 +178,7 @@ Task<> QmpHost::start(const DomainRef& domain, std::uint32_t flags) {
   const std::string machine = co_await real_machine(*client);
   pin_machine(i.argv, machine);
   store_.save(i);
+  co_await came_up(i);
   if ((flags & kStartPaused) != 0) co_return;
   Task<Json> going = client->execute("cont");
   const auto went = co_await settle(std::move(going));

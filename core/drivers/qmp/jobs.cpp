@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <asio/co_spawn.hpp>
+#include <map>
 
 #include "core/async/race.hpp"
+#include "core/base/text.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
 
 namespace vmferry::qmp {
@@ -199,15 +201,58 @@ struct QmpHost::Watching final : Subscription {
   std::shared_ptr<State> state;
 };
 
-Task<std::unique_ptr<Subscription>> QmpHost::subscribe(const DomainRef& domain, OnEvent on) {
-  const Instance i = active(domain);
+Task<std::unique_ptr<Subscription>> QmpHost::watch_events(const Instance& i, DomainRef domain,
+                                                          OnEvent on) {
   auto state = std::make_shared<Watching::State>();
   state->client = co_await monitor(i);
-  state->domain = domain;
+  state->domain = std::move(domain);
   state->on = std::move(on);
   const auto ex = co_await asio::this_coro::executor;
   asio::co_spawn(ex, Watching::loop(state), [](const std::exception_ptr&) {});
   co_return std::make_unique<Watching>(std::move(state));
+}
+
+// Every domain that runs here now, and each that comes up through this object.
+struct QmpHost::Everywhere {
+  OnEvent on;
+  std::map<std::string, std::unique_ptr<Subscription>> each = {};  // by directory of the instance
+};
+
+Task<> QmpHost::watch_too(Everywhere& all, const Instance& i) {
+  Task<std::unique_ptr<Subscription>> watching = watch_events(i, ref(i), all.on);
+  auto watched = co_await settle(std::move(watching));
+  if (watched)
+    all.each.insert_or_assign(i.dir, *std::move(watched));
+  else if (alive(i.process))
+    notice(fmt::format("no events of domain '{}': {}", escaped(i.name), watched.error().message));
+}
+
+Task<> QmpHost::came_up(const Instance& i) {
+  std::erase_if(everywhere_, [](const auto& weak) { return weak.expired(); });
+  const std::vector<std::weak_ptr<Everywhere>> known = everywhere_;
+  for (const auto& weak : known)
+    if (const auto all = weak.lock()) co_await watch_too(*all, i);
+}
+
+namespace {
+struct Kept final : Subscription {
+  explicit Kept(std::shared_ptr<void> what) : kept(std::move(what)) {}
+  std::shared_ptr<void> kept;
+};
+}  // namespace
+
+Task<std::unique_ptr<Subscription>> QmpHost::subscribe(const DomainRef& domain, OnEvent on) {
+  if (domain.uuid != Uuid{}) {
+    const Instance i = active(domain);
+    Task<std::unique_ptr<Subscription>> watching = watch_events(i, domain, std::move(on));
+    std::unique_ptr<Subscription> one = co_await std::move(watching);
+    co_return one;
+  }
+  auto all = std::make_shared<Everywhere>(std::move(on));
+  everywhere_.push_back(all);
+  for (const Instance& i : store_.instances())
+    if (i.stage == Stage::active) co_await watch_too(*all, i);
+  co_return std::make_unique<Kept>(std::move(all));
 }
 
 }  // namespace vmferry::qmp

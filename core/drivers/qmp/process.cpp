@@ -141,11 +141,11 @@ Task<bool> ended_within(ProcessId id, Clock& clock, Micros limit) {
   co_return first == 0;
 }
 
-void kill_now(const ProcessId& id) {
+void send_signal(const ProcessId& id, int number) {
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, id.pid, 0)));
   if (!pidfd || !alive(id)) return;
   // Through the descriptor: it is this process or none.
-  if (::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH)
+  if (::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0) != 0 && errno != ESRCH)
     throw Error(ErrorId::denied, fmt::format("QEMU process {} may not be ended by this user: {}",
                                              id.pid, std::strerror(errno)));
 }

@@ -1,5 +1,6 @@
 #pragma once
 // QEMU processes: started detached, known by pid and start time, waited for by pidfd.
+#include <csignal>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -34,8 +35,9 @@ ProcessId spawn(const Launch& launch);
 
 /// Whether it has ended within `limit`.
 Task<bool> ended_within(ProcessId id, Clock& clock, Micros limit);
-/// SIGKILL. Errors: denied.
-void kill_now(const ProcessId& id);
+/// To this process or none. Errors: denied.
+void send_signal(const ProcessId& id, int number);
+inline void kill_now(const ProcessId& id) { send_signal(id, SIGKILL); }
 /// SIGKILL, and waits until it is gone. Errors: denied; busy when the kernel does not let it go.
 Task<> kill_and_wait(ProcessId id, Clock& clock);
 

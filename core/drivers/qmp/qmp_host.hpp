@@ -150,7 +150,12 @@ class QmpHost final : public Host {
     std::string migration;
     bool ends_with_us = false;  ///< nobody but our client can let it run, or take it back
   };
-  struct Watching;  // a subscription's loop
+  struct Watching;    // a subscription's loop
+  struct Everywhere;  // a subscription to all domains
+  Task<std::unique_ptr<Subscription>> watch_events(const Instance& instance, DomainRef domain,
+                                                   OnEvent on);
+  Task<> watch_too(Everywhere& all, const Instance& instance);
+  Task<> came_up(const Instance& instance);
   Task<std::shared_ptr<Client>> connect(const Instance& instance);
   Task<Monitor> try_monitor(const Instance& instance);
   Task<DomainStatus> status_of(const Instance& instance);
@@ -171,6 +176,11 @@ class QmpHost final : public Host {
                             const Instance& instance);
   Task<Cookie> perform_here(const PhaseCall& call, const Cookie& cookie,
                             std::unique_ptr<Stream> tunnel);
+  /// When a QEMU that has ended had stopped its guest for good: it may have sent all of it. Nothing
+  /// if it let it run again, or gave up.
+  Task<std::optional<Micros>> ended_standing_still(Client& client, Cursor from, ProcessId process,
+                                                   bool ran);
+  Task<Event> settle_silence(Client& client, Cursor before, const Instance& instance, Error why);
   Task<> perform_p2p(PhaseCall call, const std::string& dconnuri);
   Task<CopyOutcome> send_guest(Client& client, const CopyPlan& plan, const Instance& instance,
                                std::unique_ptr<Stream> tunnel);
@@ -193,6 +203,7 @@ class QmpHost final : public Host {
   std::map<Uuid, SourceJob> jobs_;
   std::map<Uuid, Arrival> arrivals_;  // domains that come in
   std::map<Uuid, JobStats> completed_;
+  std::vector<std::weak_ptr<Everywhere>> everywhere_;
 };
 
 /// The incoming state is there, whole. Errors: migrate_failed, timed_out.

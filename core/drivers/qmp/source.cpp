@@ -124,14 +124,25 @@ Mirrors QmpHost::mirrors_for(const PhaseCall& call, const SourceJob& job, const 
 
 Task<CopyOutcome> QmpHost::send_guest(Client& client, const CopyPlan& plan, const Instance& i,
                                       std::unique_ptr<Stream> tunnel) {
+  const Cursor before = client.cursor();
+  const bool ran = jobs_.at(i.uuid).was_running;
   if (jobs_.at(i.uuid).aside) {
     Task<> stepping = step_aside(i, true);
     co_await std::move(stepping);
   }
   Task<CopyOutcome> copying = tunnel ? copy_through(client, plan, env_, std::move(tunnel), i.dir)
                                      : copy_guest(client, plan);
-  CopyOutcome out = co_await std::move(copying);
-  co_return out;
+  auto sent = co_await settle(std::move(copying));
+  if (sent) co_return *std::move(sent);
+  Error why = std::move(sent).error();
+  if (why.id != ErrorId::hypervisor_died || plan.resume) throw why;
+  co_await shield();
+  Task<std::optional<Micros>> asking = ended_standing_still(client, before, i.process, ran);
+  const auto stood = co_await settle(std::move(asking));
+  if (!stood || !*stood) throw why;
+  // It can never run here again. Whether the other side has all of it, that one's QEMU tells.
+  notice(why.message + "; the destination runs the guest if it has received all of it");
+  co_return CopyOutcome{.stats = {}, .stopped_at = **stood};
 }
 
 Task<Cookie> QmpHost::perform(const PhaseCall& call, const Cookie& cookie,

@@ -1,6 +1,8 @@
 // The moment at which a guest changes hands: its state has arrived, it is let run, it is watched.
 #include <fmt/format.h>
 
+#include <csignal>
+
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
 #include "core/drivers/qmp/qmp_host.hpp"
@@ -11,12 +13,15 @@ namespace {
 
 constexpr Micros kArrival = std::chrono::seconds(30);  ///< from Perform's end to ours
 constexpr Micros kAnswers = std::chrono::seconds(5);
-constexpr Micros kResumeLimit = std::chrono::seconds(20);
+constexpr Micros kContLimit = std::chrono::seconds(10);   ///< it may have images to open
+constexpr Micros kResumeLimit = std::chrono::seconds(5);  ///< that comes before the answer
+constexpr Micros kLastWords = std::chrono::milliseconds(50);
 
 bool migration_ended(const Event& e) {
   const std::string status = e.name == "MIGRATION" ? text_at(e.data, "status") : "";
   return status == "completed" || status == "failed" || in_postcopy(status);
 }
+bool stopped(const Event& e) { return e.name == "STOP"; }
 bool resumed(const Event& e) { return e.name == "RESUME"; }
 // A KVM error only stops it, as a user would.
 bool died(const Event& e) {
@@ -28,7 +33,7 @@ bool died(const Event& e) {
 // gone and its monitor ends without RESUME, the guest never ran there.
 Task<> prove_not_run(Client& client, Cursor cursor, ProcessId process, Clock& clock) {
   const bool gone = co_await ended_within(process, clock, std::chrono::seconds(1));
-  if (!gone) throw Error(ErrorId::connect_lost, "QEMU closed its monitor, but is there");
+  if (!gone) throw Error(ErrorId::connect_lost, "QEMU does not answer, but is there");
   co_await with_deadline(clock, std::chrono::seconds(5), "the end of QEMU's monitor",
                          client.drain());
   Task<Event> waiting = client.wait_event(cursor, resumed);
@@ -36,7 +41,47 @@ Task<> prove_not_run(Client& client, Cursor cursor, ProcessId process, Clock& cl
   if (ran) throw Error(ErrorId::connect_lost, "QEMU ended after it had let the guest run");
 }
 
+// One that may be about to run the guest is ended so that its monitor tells whether it did: what it
+// has written once it stands still is its last word. Returns RESUME if it runs: then it goes on.
+Task<std::optional<Event>> end_unless_it_runs(Client& client, Cursor& cursor, ProcessId process,
+                                              Clock& clock) {
+  send_signal(process, SIGSTOP);
+  co_await clock.sleep(kLastWords);
+  Task<Event> waiting = client.wait_event(cursor, resumed);
+  Task<std::optional<Event>> reading = within(clock, kLastWords, std::move(waiting));
+  const auto read = co_await settle(std::move(reading));
+  if (read && *read) {
+    send_signal(process, SIGCONT);
+    co_return *read;
+  }
+  send_signal(process, SIGKILL);
+  co_return std::nullopt;
+}
+
 }  // namespace
+
+// Its events up to its end.
+Task<std::optional<Micros>> QmpHost::ended_standing_still(Client& client, Cursor from,
+                                                          ProcessId process, bool ran) {
+  const bool gone = co_await ended_within(process, env_.clock, std::chrono::seconds(5));
+  if (!gone) co_return std::nullopt;
+  co_await with_deadline(env_.clock, std::chrono::seconds(5), "the end of QEMU's monitor",
+                         client.drain());
+  Micros since{};
+  bool standing = !ran;
+  for (;;) {
+    Task<Event> next = client.next_event(from);
+    const auto event = co_await settle(std::move(next));
+    if (!event && event.error().id != ErrorId::connect_lost) co_return std::nullopt;
+    if (!event) break;
+    const std::string status = event->name == "MIGRATION" ? text_at(event->data, "status") : "";
+    if (status == "failed" || status == "cancelled" || in_postcopy(status)) co_return std::nullopt;
+    if (stopped(*event)) since = event->time;
+    if (stopped(*event) || resumed(*event)) standing = stopped(*event);
+  }
+  if (!standing) co_return std::nullopt;
+  co_return since;
+}
 
 // Events seen before this connection was made do not come again, so the state is asked once.
 Task<> arrived(Client& client, Clock& clock) {
@@ -62,7 +107,7 @@ Task<Went> QmpHost::let_run(Instance& i) {
   store_.starting(i.migration, i.same_kernel ? Outlives::program : Outlives::machine);
   // From here on it may run: only QEMU's own refusal, or its end without RESUME, say that it did
   // not.
-  Task<Json> going = client->execute("cont");
+  Task<Json> going = client->execute("cont", Json::object(), kContLimit);
   const auto went = co_await settle(std::move(going));
   if (!went && went.error().id == ErrorId::remote) {
     store_.not_started(i.migration);
@@ -70,21 +115,35 @@ Task<Went> QmpHost::let_run(Instance& i) {
   }
   Cursor after = before;
   Task<Event> waiting = client->wait_event(after, resumed);
-  Task<Event> limited =
-      with_deadline(env_.clock, kResumeLimit, "QEMU's RESUME", std::move(waiting));
-  const auto event = co_await settle(std::move(limited));
+  const Micros patience = went ? kResumeLimit : kLastWords;
+  Task<Event> limited = with_deadline(env_.clock, patience, "QEMU's RESUME", std::move(waiting));
+  auto event = co_await settle(std::move(limited));
   if (!event) {
-    Error unclear = event.error();
-    Task<> proving = prove_not_run(*client, before, i.process, env_.clock);
-    const auto proof = co_await settle(std::move(proving));
-    unclear.reply_lost = !proof.has_value();
-    if (proof) store_.not_started(i.migration);
-    if (!proof) unclear.note(proof.error().message);
-    throw unclear;
+    Task<Event> settling = settle_silence(*client, before, i, went ? event.error() : went.error());
+    event = co_await std::move(settling);
   }
   i.stage = Stage::active;
   store_.save(i);
   co_return Went{event->time, env_.clock.now(), after};
+}
+
+// No RESUME came. In post-copy the guest is not on the source any more, so its process is left
+// alone; else it is ended, unless it runs the guest after all.
+Task<Event> QmpHost::settle_silence(Client& client, Cursor before, const Instance& i, Error why) {
+  if (!client.lost() && !i.postcopy) {
+    Cursor from = before;
+    const std::optional<Event> late =
+        co_await end_unless_it_runs(client, from, i.process, env_.clock);
+    if (late) co_return *late;
+    why.note(
+        fmt::format("QEMU process {} did not let the guest run, and was ended", i.process.pid));
+  }
+  Task<> proving = prove_not_run(client, before, i.process, env_.clock);
+  const auto proof = co_await settle(std::move(proving));
+  why.reply_lost = !proof.has_value();
+  if (proof) store_.not_started(i.migration);
+  if (!proof) why.note(proof.error().message);
+  throw why;
 }
 
 Task<> QmpHost::watch(const Instance& i, Went went) {
