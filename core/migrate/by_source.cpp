@@ -174,7 +174,8 @@ Task<bool> wait_for_definition(Run& run) {
 }  // namespace
 
 Task<> run_by_source(Run& run) {
-  run.check_stop();
+  run.report.error = run.stopped();
+  if (run.report.error) co_return;
   const auto ex = co_await asio::this_coro::executor;
   Copy copy(ex);
   run.copy = copy.self;

@@ -82,10 +82,14 @@ void Run::leave() {
   inside_ = false;
 }
 
+std::optional<Error> Run::stopped() const {
+  if (!engine.stop.requested()) return std::nullopt;
+  return Error(ErrorId::cancelled,
+               fmt::format("{}: stopped before the guest was touched", engine.stop.why()));
+}
+
 void Run::check_stop() const {
-  if (!engine.stop.requested()) return;
-  throw Error(ErrorId::cancelled,
-              fmt::format("{}: stopped before the guest was touched", engine.stop.why()));
+  if (const auto why = stopped()) throw Error(*why);
 }
 
 void Run::check_go() const {

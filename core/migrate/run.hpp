@@ -45,7 +45,9 @@ class Run {
   Cookie performed;             ///< Perform's
   std::shared_ptr<Copy*> copy;  ///< the copy, if there is one now
 
-  /// Throws `cancelled` when the user asked to stop.
+  /// `cancelled` when the user asked to stop.
+  std::optional<Error> stopped() const;
+  /// Throws that.
   void check_stop() const;
   /// As check_stop(); throws `undecided` when the guest may run elsewhere already.
   void check_go() const;

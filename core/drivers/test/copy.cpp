@@ -38,6 +38,18 @@ int level_of(const Params& params) {
   return 1;
 }
 
+// How much of a guest's memory a second the threads of mt can pack and unpack. 0: no limit.
+std::uint64_t squeezing(const Params& params) {
+  constexpr std::uint64_t packed = 32 * kMiB, unpacked = 128 * kMiB;  // by one thread
+  const auto* name = params.get<std::string>("compression");
+  if (!name || *name != "mt") return 0;
+  const auto threads = [&](std::string_view field, std::uint64_t usual) {
+    return params.has(field) ? std::max<std::uint64_t>(number(params, field), 1) : usual;
+  };
+  return std::min(packed * threads("compression.mt.threads", 8),
+                  unpacked * threads("compression.mt.dthreads", 2));  // as many as QEMU has
+}
+
 class Copy {
  public:
   Copy(World& world, HostState& source, std::shared_ptr<Guest> guest, std::shared_ptr<OutJob> job,
@@ -49,7 +61,8 @@ class Copy {
         job_(std::move(job)),
         call_(call),
         version_(version),
-        packer_(method_of(call), level_of(call.params), cached_pages(*guest_, call)) {}
+        packer_(method_of(call), level_of(call.params), cached_pages(*guest_, call)),
+        squeezing_(squeezing(call.params)) {}
 
   Task<> run() {
     co_await connect();
@@ -140,7 +153,9 @@ class Copy {
     const Link& link = world_.link();
     std::uint64_t streams = 1;
     if (call_.flags.has(Flag::parallel))
-      streams = std::max<std::uint64_t>(number(call_.params, "parallel.connections"), 2);
+      streams = call_.params.has("parallel.connections")
+                    ? std::max<std::uint64_t>(number(call_.params, "parallel.connections"), 1)
+                    : 2;
     std::uint64_t bytes = std::min(link.bytes_per_s, link.stream_bytes_per_s * streams);
     if (call_.flags.has(Flag::zerocopy)) bytes += bytes / 20;
     if (call_.flags.has(Flag::tunnelled)) bytes /= 2;  // through both daemons
@@ -181,32 +196,42 @@ class Copy {
     return bytes;
   }
 
+  // When that much has passed the link, and the threads that compress.
+  Micros due(std::uint64_t on_wire, std::uint64_t of_guest) const {
+    const std::uint64_t sent = on_wire * 1000000 / rate();
+    const std::uint64_t packed = squeezing_ == 0 ? 0 : of_guest * 1000000 / squeezing_;
+    return Micros(static_cast<std::int64_t>(std::max(sent, packed)));
+  }
+
   // Sends those pages at the link's rate, in slices short enough to stop within.
   Task<> send(const std::vector<std::uint32_t>& pages, bool cpus_stand) {
     const Micros slice = cpus_stand ? 20ms : 50ms;
     std::uint64_t owed = 0;
+    std::uint64_t squeezed = 0;
     Bytes frames;
     CopyFigures& f = figures();
     std::size_t left = pages.size();
     for (const std::uint32_t number : pages) {
+      const std::uint64_t before = f.compressed_pages;
       Bytes one = packer_.page(guest_->memory, number, f);
+      squeezed += (f.compressed_pages - before) * f.page_bytes;
       const std::uint64_t cost = on_the_wire(weight(one, guest_->spec.shape, f.page_bytes));
       f.memory_sent += cost;
       f.normal_bytes = f.normal_pages * f.page_bytes;
       owed += cost;
       frames.insert(frames.end(), one.begin(), one.end());
       f.memory_remaining = --left * f.page_bytes;
-      const Micros due(static_cast<std::int64_t>(owed * 1000000 / rate()));
-      if (due < slice) continue;
-      owed = 0;
+      const Micros passed = due(owed, squeezed);
+      if (passed < slice) continue;
+      owed = squeezed = 0;
       f.bps = rate();
-      co_await wait(due);
+      co_await wait(passed);
       co_await path_->deliver(frames);
       frames.clear();
     }
-    const Micros due(static_cast<std::int64_t>(owed * 1000000 / rate()));
+    const Micros passed = due(owed, squeezed);
     f.bps = rate();
-    co_await wait(due + world_.link().latency);
+    co_await wait(passed + world_.link().latency);
     if (!frames.empty()) co_await path_->deliver(frames);
   }
 
@@ -319,6 +344,7 @@ class Copy {
   const PhaseCall& call_;
   std::uint8_t version_;
   Packer packer_;
+  std::uint64_t squeezing_;
   std::unique_ptr<DataPath> path_;
   int step_ = 0;
 };

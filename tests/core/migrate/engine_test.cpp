@@ -48,6 +48,7 @@ struct Way {
   std::string source_uri = "xen+tcp://s/system";
   std::string stop = {};  ///< the user wants it stopped from the beginning of the copy
   int stop_before = -1;   ///< or before that call
+  bool stopped = false;   ///< or before it begins
 };
 
 void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
@@ -82,6 +83,7 @@ void travel(Trip& trip, const Way& way, EngineOptions options = {}) {
     world.on_call = [&stop, when = way.stop_before](int n) {
       if (n == when) stop.request("Ctrl-C");
     };
+  if (way.stopped) stop.request("Ctrl-C");
   trip.report = run(io, migrate(engine, plan, source, destination));
   world.on_call = [](int) {};
 }
@@ -534,6 +536,18 @@ TEST_CASE("engine: peer-to-peer, a phase's \"no such domain\" is not the user's"
   travel(trip, {.kind = Kind::peer_to_peer});
   CHECK(trip.report.where == Whereabouts::source);
   CHECK(trip.report.exit() == Exit::failed);
+}
+
+TEST_CASE("engine: stopped before it begins, nothing is asked of the hosts") {
+  for (const Kind kind : {Kind::managed, Kind::peer_to_peer}) {
+    Trip trip;
+    travel(trip, {.kind = kind, .stopped = true});
+    INFO(fmt::format("{}", fmt::join(trip.world.log, "; ")));
+    CHECK(trip.report.exit() == Exit::cancelled);
+    CHECK(trip.report.where == Whereabouts::source);
+    for (const std::string& call : trip.world.log)
+      CHECK((!call.ends_with("begin") && !call.ends_with("perform")));
+  }
 }
 
 TEST_CASE("engine: peer-to-peer, a source that cannot be asked is no success") {
