@@ -561,6 +561,7 @@ Task<> after_failed_confirm(Run& run, Error failure) {
   Sighting here;
   for (;;) {
     const Sighting there = co_await run.glance(run.destination);
+    if (there.known()) run.report.destination = there;
     here = co_await run.look(run.source);
     if (here.known() && here.seen != Seen::paused) break;
     const Micros passed = run.engine.clock.now() - began;

@@ -98,7 +98,10 @@ Task<> verify(Run& run) {
   run.enter(Phase::verify);
   auto [here, there] = co_await both(run.glance(run.source), glance_and_count(run));
   run.report.source = here;
-  run.report.destination = there;
+  // Once seen dead there, it is, though nobody answers now.
+  const Sighting& before = run.report.destination;
+  const bool died = before.known() && !before.active() && !run.moves_stopped();
+  if (there.known() || !died) run.report.destination = there;
   judge_arrival(run);
 }
 

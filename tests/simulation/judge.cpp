@@ -44,7 +44,7 @@ void Stage::judge_verdict(const Report& report) {
       way_.started && !network_.killed_unseen("a") && report.source.known())
     network_.violation("told that the guest is safe at the source, but it died there");
   const bool promised = exit == Exit::failed || exit == Exit::cancelled;
-  if (promised && report.where == Whereabouts::source && !report.source.known())
+  if (promised && begun_ && report.where == Whereabouts::source && !report.source.known())
     network_.violation("told that the guest is safe at the source, which nobody has looked at");
   if (report.where == Whereabouts::lost && !nowhere)
     network_.violation("told that it is lost, which it is not");

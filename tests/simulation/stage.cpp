@@ -131,8 +131,8 @@ std::optional<Report> Stage::drive(Task<Report> task) {
   return report;
 }
 
-static Task<Report> opened_first(Engine engine, Plan plan, Endpoint& source,
-                                 Endpoint& destination) {
+static Task<Report> opened_first(Engine engine, Plan plan, Endpoint& source, Endpoint& destination,
+                                 bool& begun) {
   for (Endpoint* const end : {&source, &destination}) {
     if (end->host) continue;
     Task<std::unique_ptr<Host>> opening = end->reopen();
@@ -143,6 +143,7 @@ static Task<Report> opened_first(Engine engine, Plan plan, Endpoint& source,
     report.error = opened.error();
     co_return report;
   }
+  begun = true;
   Report report = co_await migrate(engine, std::move(plan), source, destination);
   co_return report;
 }
@@ -153,7 +154,7 @@ std::optional<Report> Stage::migrate_once(Plan plan, const char* to, Stop& stop)
   plan.destination_uri = destination.uri;
   Engine engine{clock_, stop, observer_, {}};
   engine.options.resume_on_lost_finish_for_tests = scenario_.wrong == Wrong::as_virsh;
-  return drive(opened_first(engine, std::move(plan), source, destination));
+  return drive(opened_first(engine, std::move(plan), source, destination, begun_));
 }
 
 // Another client on another machine, which wants the guest elsewhere.

@@ -60,6 +60,7 @@ class Stage {
   asio::cancellation_signal* kill_ = nullptr;
   std::shared_ptr<std::uint64_t[]> bytes_;  ///< that passed, by side
   bool killed_ = false, rival_unsure_ = false;
+  bool begun_ = false;  ///< both connections were open, and more than that was done
 };
 
 }  // namespace vmferry::sim
