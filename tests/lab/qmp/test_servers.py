@@ -100,3 +100,24 @@ def test_stock_virsh_moves_a_guest(w):
             w.wait_counts("far4", 5)
             assert w.states(target) == {"far4": "running"} and w.states(source) == {}
             assert len(w.processes()) == 1
+
+
+def test_stock_virsh_hears_of_every_guest(w):
+    if not shutil.which("virsh"):
+        return
+    w.start("far5")
+    told = w.dir / "events"
+    with served(w, f"unix:{w.dir}/a.sock", f"unix:{w.dir}/b.sock"), open(told, "wb") as out:
+        listener = subprocess.Popen(
+            ["stdbuf", "-oL", "virsh", "-c", f"qmp+unix:///session?socket={w.dir}/a.sock", "event",
+             "--all", "--loop"], stdout=out, stderr=out)
+        try:
+            end = time.monotonic() + 20
+            while "'lifecycle' for domain 'far5': Suspended" not in told.read_text():
+                assert listener.poll() is None and time.monotonic() < end, told.read_text()
+                for step in ("suspend", "resume"):
+                    w.run(w.a, step, "far5")
+                time.sleep(0.1)
+        finally:
+            listener.terminate()
+            listener.wait(timeout=20)

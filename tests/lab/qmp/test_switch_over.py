@@ -91,6 +91,20 @@ def test_incoming_qemu_hangs_at_the_switch(w):
     hit(w, "s2", signal.SIGSTOP, 20, "--max-freeze", "2")
 
 
+def test_a_source_that_hangs_in_its_devices_is_yanked(w):
+    """More state than the socket takes: QEMU waits with its lock held, and answers to `yank` only."""
+    start(w, "s6", dirty=20, fill=24, extra="-trace handle_qmp_command "
+          + "-device e1000e,romfile= " * 20)
+    status, text, source, _ = at_the_switch(w, "s6", signal.SIGSTOP, "--max-freeze", "1")
+    assert status == 5 and "stood still for too long" in text, (status, text)
+    [log] = (w.dir / "a/state/logs").glob("*.log")
+    assert '"exec-oob": "yank"' in log.read_text(), log.read_text()[-2000:]
+    w.wait_counts("s6", 3)
+    assert w.processes() == [source]
+    w.run(w.a, "migrate", "s6", w.b)
+    w.wait_counts("s6", 3)
+
+
 def test_source_qemu_killed_at_the_switch(w):
     """The guest is where all of it is; or it is gone with its QEMU, and that is said."""
     start(w, "s3", dirty=20, fill=24)

@@ -213,7 +213,7 @@ def test_what_belongs_to_one_process_is_refused_beforehand(w):
     w.start("spice", extra=f"-spice port={free_port()},disable-ticketing=on")
     before = process_of(w, "spice")
     text = w.run(w.a, "upgrade", "spice", status=3)
-    assert "spice" in text, text
+    assert "spice" in text and "unix=on" in text, text
     assert process_of(w, "spice") == before
     w.wait_counts("spice", 5)
 
