@@ -165,6 +165,7 @@ TEST_CASE("simulation: what was found once stays found, and a seed replays") {
       // Whether the source had switched to post-copy was not seen, and the other half was ended.
       scene("postcopy", {{22, cut_source, false}, {28, cut_source, false}}),
       scene("postcopy", {{22, cut_source, false}, {25, slow_source, false}}),
+      scene("postcopy", {{22, cut_source, false}, {28, stop_source, true}}),
       // It had been seen dead on the destination before that could not be asked any more.
       scene("paused", {{23, crash_source, false},
                        {32, stop_destination, false},

@@ -29,6 +29,8 @@ const Way kWays[] = {
      .started = false},
     {.name = "paused", .flags = kMove, .paused = true},
     {.name = "stop-and-copy", .flags = {persist_dest}},
+    {.name = "unwatched", .flags = kMove, .witness = false},
+    {.name = "converge", .flags = kMove.with(auto_converge), .dirty_rate = 400},
     {.name = "storage", .flags = kMove.with(non_shared_disk).with(compressed)},
     {.name = "postcopy", .flags = kMove.with(postcopy), .postcopy_at_once = true},
     {.name = "p2p-postcopy",

@@ -20,6 +20,7 @@ struct Way {
   bool started = true, paused = false, postcopy_at_once = false, rival = false;
   int dirty_rate = 20;  ///< page writes a second
   std::optional<Timeout> timeout = std::nullopt;
+  bool witness = true;  ///< the engine may watch the destination over a second connection
   /// Every call goes through our own client and server, and a cut comes at a byte of that.
   bool wire = false;
 };

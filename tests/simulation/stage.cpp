@@ -153,6 +153,7 @@ std::optional<Report> Stage::migrate_once(Plan plan, const char* to, Stop& stop)
   Endpoint destination = endpoint(Side::destination, to);
   plan.destination_uri = destination.uri;
   Engine engine{clock_, stop, observer_, {}};
+  engine.options.witness = way_.witness;
   engine.options.resume_on_lost_finish_for_tests = scenario_.wrong == Wrong::as_virsh;
   return drive(opened_first(engine, std::move(plan), source, destination, begun_));
 }

@@ -239,6 +239,7 @@ bool World::listens_for_nobody() const {
 // Post-copy may end well by itself, or be taken up again.
 void World::drop_job(Guest& guest) {
   const auto job = std::exchange(guest.out, nullptr);
+  guest.throttle = 0;
   const bool switched =
       guest.status.state == DomainState::paused && guest.status.reason == kPausedPostcopy;
   if (job->postcopy && switched) guest.status.reason = kPausedPostcopyFailed;
