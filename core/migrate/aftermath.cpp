@@ -225,6 +225,8 @@ void note_stuck_job(Run& run) {
       "guest; a restart does not touch running guests");
 }
 
+}  // namespace
+
 // Waits, over a new connection, until the source's own migration job is over, aborting one that
 // is still copying. An abort that meets the switch-over can leave QEMU 7.2 in "cancelling" for
 // good, with the guest stopped: so none is sent while the guest is paused, nor before a copy that
@@ -264,6 +266,8 @@ Task<Sighting> wait_for_source(Run& run) {
     co_await run.pause();
   }
 }
+
+namespace {
 
 // Does the destination know that the guest never ran there?
 Task<bool> known_never_to_have_run(Run& run, const Cookie& begun, Witness* witness) {

@@ -211,4 +211,16 @@ Task<> attend(Run& run, Copy& copy) {
   co_await attendant.follow();
 }
 
+Task<> wait_given_up(Copy& copy) {
+  while (!copy.given_up) co_await copy.changed.wait();
+}
+
+Error no_answer(const Copy& copy) {
+  const std::string_view done = copy.resumed_at ? "runs the guest on" : "accepted the abort";
+  Error silent(copy.resumed_at ? ErrorId::migrate_failed : ErrorId::timed_out,
+               fmt::format("the source {}, but does not end its copy", done));
+  silent.reply_lost = true;
+  return silent;
+}
+
 }  // namespace vmferry

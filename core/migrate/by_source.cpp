@@ -11,13 +11,25 @@ namespace {
 
 using Seen = Sighting::Seen;
 
+Task<> answer_to(Task<Cookie> performing, Result<Cookie>& out) {
+  out = co_await settle(std::move(performing));
+}
+
+// A copy that was aborted ends with its daemon only, so there is nothing to do but wait. One that
+// its hypervisor gave up is over.
+Task<> wait_ran_on(Copy& copy) {
+  while (!copy.given_up || !copy.resumed_at) co_await copy.changed.wait();
+}
+
 Task<bool> drive(Run& run, Copy& copy, Result<Cookie>& out) {
   const PhaseCall call{run.plan.protocol, run.plan.domain, run.plan.params, run.plan.flags};
   const Cookie none;
   std::optional<std::string> peer;
   if (run.plan.kind == Kind::peer_to_peer) peer = run.plan.destination_uri;
   Task<Cookie> performing = run.source.host->perform(call, none, peer);
-  out = co_await settle(std::move(performing));
+  const std::size_t first =
+      co_await first_of(answer_to(std::move(performing), out), wait_ran_on(copy));
+  if (first == 1) out = std::unexpected(no_answer(copy));
   copy.ended = copy.over = true;
   copy.changed.notify();
   co_return true;
@@ -197,7 +209,10 @@ Task<> run_by_source(Run& run) {
     co_return;
   }
   Error failure = std::move(performed.error()).at(Side::source).in("perform");
-  if (failure.reply_lost) {
+  if (failure.reply_lost && copy.resumed_at && !run.source.host->lost()) {
+    failure.reply_lost = false;  // the copy is over, whether its daemon knows or not
+    run.report.source = co_await wait_for_source(run);
+  } else if (failure.reply_lost) {
     run.notice("the connection to the source broke; its daemon goes on by itself, asking it again");
     Vigil vigil(run, began);
     co_await vigil.until_over();

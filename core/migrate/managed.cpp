@@ -57,10 +57,6 @@ Task<Prepared> prepare(Run& run, Copy& copy, const PhaseCall& call, const Cookie
   co_return *std::move(prepared);
 }
 
-Task<> wait_given_up(Copy& copy) {
-  while (!copy.given_up) co_await copy.changed.wait();
-}
-
 // Nothing may come between Perform's reply and Finish's request, not even who follows the copy: the
 // guest stands still meanwhile.
 Task<> switch_over(Run& run, Copy& copy, Task<Cookie> performing, ReadyFinish& go, Switched& out) {
@@ -82,13 +78,7 @@ Task<> copy_and_switch(Run& run, Copy& copy, const Cookie& prepared, ReadyFinish
   Task<Cookie> performing = run.source.host->perform(call, prepared, std::nullopt);
   Task<> switching = switch_over(run, copy, std::move(performing), go, out);
   const std::size_t first = co_await first_of(std::move(switching), wait_given_up(copy));
-  if (first == 1 && !copy.finishing) {
-    const std::string_view done = copy.resumed_at ? "runs the guest on" : "accepted the abort";
-    const ErrorId id = copy.resumed_at ? ErrorId::migrate_failed : ErrorId::timed_out;
-    Error silent(id, fmt::format("the source {}, but does not end its copy", done));
-    silent.reply_lost = true;
-    out.performed = std::unexpected(std::move(silent));
-  }
+  if (first == 1 && !copy.finishing) out.performed = std::unexpected(no_answer(copy));
   copy.ended = copy.over = true;
   copy.changed.notify();
 }

@@ -111,6 +111,11 @@ std::string waited_for(const Run& run);
 /// timeout, the switch to post-copy, and the limit on standing still.
 Task<> attend(Run& run, Copy& copy);
 
+/// Until attend() has given Perform's answer up.
+Task<> wait_given_up(Copy& copy);
+/// What Perform is then taken to have said.
+Error no_answer(const Copy& copy);
+
 /// Looks at the destination from a second connection, from before Finish was sent.
 class Witness {
  public:
@@ -133,6 +138,8 @@ Task<> run_managed(Run& run);
 Task<> run_by_source(Run& run);  ///< peer-to-peer and direct
 
 // What is done when something went wrong (aftermath.cpp).
+/// Until the source's own migration job is over, for a bounded time; a job that stays is noted.
+Task<Sighting> wait_for_source(Run& run);
 /// A failure before Finish(completed) was sent: the incoming guest is ended, the source runs on.
 Task<> bring_home(Run& run, Error failure, bool prepared, bool confirm_too);
 /// Perform's answer was lost with the connection to the source. True: the guest is there all the

@@ -342,18 +342,22 @@ TEST_CASE("engine: an abort that hangs is given up, and the outcome told") {
 }
 
 TEST_CASE("engine: a copy given up at the switch-over is told, though Perform never answers") {
-  Trip trip;
-  trip.world.forgets = true;
-  go(trip);
-  CHECK(trip.report.exit() == Exit::failed);
-  CHECK(trip.report.where == Whereabouts::source);
-  CHECK(FakeWorld::runs(trip.world.source));
-  CHECK_FALSE(trip.world.destination.guest.has_value());
-  CHECK(trip.report.total < std::chrono::seconds(15));
-  const auto stuck = std::ranges::count_if(trip.report.notes, [](const std::string& note) {
-    return note.contains("still takes the migration to be under way");
-  });
-  CHECK(stuck == 1);
+  for (const Kind kind : {Kind::managed, Kind::peer_to_peer}) {
+    CAPTURE(kind == Kind::managed);
+    Trip trip;
+    trip.world.forgets = true;
+    trip.world.by_source = kind == Kind::peer_to_peer;
+    travel(trip, {.kind = kind});
+    CHECK(trip.report.exit() == Exit::failed);
+    CHECK(trip.report.where == Whereabouts::source);
+    CHECK(FakeWorld::runs(trip.world.source));
+    CHECK_FALSE(trip.world.destination.guest.has_value());
+    CHECK(trip.report.total < std::chrono::seconds(15));
+    const auto stuck = std::ranges::count_if(trip.report.notes, [](const std::string& note) {
+      return note.contains("still takes the migration to be under way");
+    });
+    CHECK(stuck == 1);
+  }
 }
 
 TEST_CASE("engine: cancelled before every step, alone and with every call failing once") {

@@ -118,6 +118,7 @@ Task<> FakeHost::forget_to_answer() {
   on_event_(event);
   co_await turns.sleep({});
   world_.destination.guest.reset();
+  machine().job = true;
   event.event = kEventResumed;
   event.detail = 0;
   on_event_(event);
@@ -163,6 +164,7 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
     machine().job = false;
   if (world_.perform_refusal) throw Error(*world_.perform_refusal, "perform refused");
   const Fault fault = before("perform");
+  if (world_.forgets) co_await forget_to_answer();
   if (cookie.empty() && call.protocol >= Protocol::v3 && !world_.by_source)
     throw Error(ErrorId::protocol, "no cookie");
   if (world_.by_source) {
@@ -183,7 +185,6 @@ Task<Cookie> FakeHost::perform(const PhaseCall& call, const Cookie& cookie,
     co_return kCookie;
   }
   machine().guest = DomainStatus{DomainState::paused, kPausedMigration};
-  if (world_.forgets) co_await forget_to_answer();
   while (world_.hangs && world_.destination.guest) {
     HastyClock turns;
     co_await turns.sleep({});
