@@ -106,7 +106,7 @@ checks() {
   done
 }
 simulations() {
-  single "simulation: every single fault at every step, and fixed seeds" 900 \
+  single "simulation: every single fault at every step, and fixed seeds" 1800 \
     "$build/tests/simulation" --exhaustive --seeds 300
   single "simulation: some of all pairs of faults" 300 "$build/tests/simulation" --pairs --every 797
   single "simulation: connections cut at bytes" 300 "$build/tests/simulation" --cuts --every 29
