@@ -156,6 +156,13 @@ def test_a_guest_that_dies_as_it_arrives_is_told(w):
         text = moving.communicate(timeout=60)[0]
         seen = moving.returncode
         assert seen in (0, 1, 7), (seen, text)
+        if seen == 1 and "running" in w.states(w.a).values():
+            # QEMU tells each monitor in turn, and only then starts the CPUs: it was killed when
+            # it had told this one, but not vmferry's. It never ran there.
+            assert "after it had let the guest run" not in text, text
+            w.wait_counts(name, 3)
+            w.run(w.a, "destroy", name)
+            continue
         # It ran there: the copy here is never let run again by us.
         assert "running" not in w.states(w.a).values(), text
         for pid in w.processes():
