@@ -220,9 +220,9 @@ bool job_under_way(const JobStats& stats) {
 // aborts just at the switch-over), and then waits for it as long as the guest lives.
 void note_stuck_job(Run& run) {
   run.note(
-      "the source's libvirt daemon still takes the migration to be under way, and until it is "
-      "restarted (`systemctl restart libvirtd`, or virtqemud) lets nothing else be done with the "
-      "guest; a restart does not touch running guests");
+      "the source still takes the migration to be under way, and lets nothing else be done with "
+      "the guest meanwhile; a libvirt daemon gives it up when it is restarted (`systemctl restart "
+      "libvirtd`, or virtqemud), which does not touch running guests");
 }
 
 }  // namespace
