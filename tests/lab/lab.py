@@ -238,8 +238,8 @@ def _uri(end):
 def _ensure_daemon(host):
     if host.daemon.poll() is not None:
         host.start_libvirtd()
-    os.kill(host.daemon_pid(), signal.SIGCONT)
     host.wait_ready()
+    os.kill(host.daemon_pid(), signal.SIGCONT)
 
 
 def _remove_domains(host):

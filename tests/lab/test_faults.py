@@ -179,6 +179,12 @@ def source_qemu(lab, guest, _proxy):
     assert lab.source.signal_qemu(signal.SIGKILL, guest.name)
 
 
+def source_qemu_and_daemon(lab, guest, proxy):
+    """libvirt 9.0's daemon crashes by itself, now and then, when QEMU dies in Perform."""
+    source_qemu(lab, guest, proxy)
+    source_daemon(lab, guest, proxy)
+
+
 def destination_qemu(lab, guest, _proxy):
     assert lab.destination.signal_qemu(signal.SIGKILL, guest.name)
 
@@ -189,6 +195,8 @@ test_destination_daemon_killed_in_perform = _kill_test(
     destination_daemon, "source", "perform", "after-call", STAYS, in_copy=True)
 test_source_qemu_killed_in_perform = _kill_test(
     source_qemu, "source", "perform", "after-call", {("L", 1)}, in_copy=True)
+test_source_qemu_and_daemon_killed_in_perform = _kill_test(
+    source_qemu_and_daemon, "source", "perform", "after-call", {("L", 1)}, in_copy=True)
 test_destination_qemu_killed_in_perform = _kill_test(
     destination_qemu, "source", "perform", "after-call", STAYS, in_copy=True)
 test_destination_qemu_killed_before_finish = _kill_test(
