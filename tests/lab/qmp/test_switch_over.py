@@ -1,4 +1,5 @@
 """Killed, or hung, in the moment at which the guest changes hands."""
+import itertools
 import os
 import re
 import signal
@@ -26,12 +27,15 @@ def start(w, name, extra="", **options):
     w.start(name, extra=f"{extra} -qmp unix:{w.dir}/{name}.qmp,server=on,wait=off", **options)
 
 
-def at_the_switch(w, name, number, *options, victim="incoming"):
-    """A migration whose incoming (or outgoing) QEMU gets a signal when the guest stops."""
+STOPS, SENT = ("STOP",), ("MIGRATION", "completed")
+
+
+def at_the_switch(w, name, number, *options, victim="incoming", moment=STOPS):
+    """A migration whose incoming (or outgoing) QEMU gets a signal when the source says that."""
     [source] = w.processes()
     follower = Follower(w.dir / f"{name}.qmp")
     moving = w.background(w.a, "migrate", name, w.b, *options)
-    follower.wait("STOP")
+    follower.wait(*moment)
     [incoming] = [pid for pid in w.processes() if pid != source]
     os.kill(incoming if victim == "incoming" else source, number)
     follower.close()
@@ -53,11 +57,11 @@ def back_at_a(w, name):
     assert len(w.processes()) == 1
 
 
-def hit(w, name, number, tries, *options):
+def hit(w, name, number, tries, *options, moment=STOPS):
     """As often as it takes until the signal was in time; exit statuses that came."""
     seen = []
     for _ in range(tries):
-        status, text, source, incoming = at_the_switch(w, name, number, *options)
+        status, text, source, incoming = at_the_switch(w, name, number, *options, moment=moment)
         seen.append(status)
         assert status in (0, 1, 5, 6, 7), (status, text)
         if status == 7:  # nobody can know whether it ran: so it is told, and both stand still
@@ -91,25 +95,45 @@ def test_incoming_qemu_hangs_at_the_switch(w):
     hit(w, "s2", signal.SIGSTOP, 20, "--max-freeze", "2")
 
 
+def test_incoming_qemu_hangs_when_it_has_everything(w):
+    """Before it is told to run the guest, or as it is."""
+    start(w, "s7", dirty=20, fill=24)
+    hit(w, "s7", signal.SIGSTOP, 20, moment=SENT)
+
+
+def given_up_at_the_switch(w, name, *options):
+    """A destination that takes no more of a guest with a lot of device state; the source's log."""
+    start(w, name, dirty=20, fill=24, extra="-trace handle_qmp_command "
+          + "-device e1000e,romfile= " * 20)
+    status, text, source, _ = at_the_switch(w, name, signal.SIGSTOP, "--max-freeze", "1", *options)
+    assert status == 5 and "stood still for too long" in text, (status, text)
+    w.wait_counts(name, 3)
+    assert w.processes() == [source]
+    [log] = (w.dir / "a/state/logs").glob("*.log")
+    told = log.read_text()
+    w.run(w.a, "migrate", name, w.b)
+    w.wait_counts(name, 3)
+    return told
+
+
 def test_a_source_that_hangs_in_its_devices_is_yanked(w):
     """More state than the socket takes: QEMU waits with its lock held, and answers to `yank` only."""
-    start(w, "s6", dirty=20, fill=24, extra="-trace handle_qmp_command "
-          + "-device e1000e,romfile= " * 20)
-    status, text, source, _ = at_the_switch(w, "s6", signal.SIGSTOP, "--max-freeze", "1")
-    assert status == 5 and "stood still for too long" in text, (status, text)
-    [log] = (w.dir / "a/state/logs").glob("*.log")
-    assert '"exec-oob": "yank"' in log.read_text(), log.read_text()[-2000:]
-    w.wait_counts("s6", 3)
-    assert w.processes() == [source]
-    w.run(w.a, "migrate", "s6", w.b)
-    w.wait_counts("s6", 3)
+    told = given_up_at_the_switch(w, "s6")
+    assert '"exec-oob": "yank"' in told, told[-2000:]
+
+
+def test_a_source_that_waits_for_the_other_side_over_tcp_is_cancelled(w):
+    told = given_up_at_the_switch(w, "s8", "--migrateuri", "tcp://127.0.0.1")
+    assert '"migrate_cancel"' in told, told[-2000:]
 
 
 def test_source_qemu_killed_at_the_switch(w):
     """The guest is where all of it is; or it is gone with its QEMU, and that is said."""
     start(w, "s3", dirty=20, fill=24)
-    for _ in range(4):
-        status, text, _, incoming = at_the_switch(w, "s3", signal.SIGKILL, victim="source")
+    tunnelled = ["--p2p", "--tunnelled"]
+    for options, moment in itertools.product([[], tunnelled], [STOPS, SENT, STOPS, SENT]):
+        status, text, _, incoming = at_the_switch(w, "s3", signal.SIGKILL, *options,
+                                                  victim="source", moment=moment)
         if status == 0:
             assert w.processes() == [incoming], text
         else:
