@@ -17,6 +17,7 @@ namespace {
 
 constexpr Micros kStartLimit = std::chrono::seconds(60);
 constexpr Micros kMonitorLimit = std::chrono::seconds(10);
+constexpr Micros kGreeting = std::chrono::seconds(5);
 
 // The command line as it is started: our monitors, RAM, and what makes it wait.
 Words complete(const NewProcess& process, const std::vector<Fd>& sockets, bool incoming) {
@@ -105,38 +106,60 @@ Instance QmpHost::active(const DomainRef& domain) const {
 Task<std::shared_ptr<Client>> QmpHost::monitor(const Instance& instance) {
   const auto known = monitors_.find(instance.dir);
   if (known != monitors_.end() && !known->second.client->lost()) co_return known->second.client;
-  monitors_.erase(instance.dir);
+  drop_monitor(instance);
   Task<std::shared_ptr<Client>> connecting = connect(instance);
   std::shared_ptr<Client> client = co_await std::move(connecting);
   co_return client;
 }
 
-// Every monitor serves one client; whoever has its lock may connect to it.
-Task<Monitor> QmpHost::try_monitor(const Instance& instance) {
+// Who still uses it must not keep QEMU's monitor from whoever gets the lock next.
+void QmpHost::drop_monitor(const Instance& instance) {
+  const auto known = monitors_.find(instance.dir);
+  if (known == monitors_.end()) return;
+  known->second.client->close();
+  monitors_.erase(known);
+}
+
+// Every monitor serves one client; whoever has its lock may connect to it. One that does not greet
+// is left for the next.
+Task<Monitor> QmpHost::try_monitor(const Instance& instance, bool& silent) {
   for (std::size_t i = 0; i < instance.monitors.size(); ++i) {
     std::optional<Fd> lock = try_lock(instance.lock_of(i));
     if (!lock) continue;
     Task<std::unique_ptr<Stream>> dialling = env_.dial(instance.monitors[i]);
     std::unique_ptr<Stream> stream = co_await std::move(dialling);
-    Task<std::unique_ptr<Client>> opening =
-        Client::open(std::move(stream), env_.clock, kStartLimit);
-    std::unique_ptr<Client> client = co_await std::move(opening);
-    co_return Monitor{std::move(client), *std::move(lock)};
+    Task<std::unique_ptr<Client>> opening = Client::open(std::move(stream), env_.clock, kGreeting);
+    auto client = co_await settle(std::move(opening));
+    if (client) co_return Monitor{*std::move(client), *std::move(lock)};
+    if (client.error().id != ErrorId::timed_out) throw Error(client.error());
+    silent = true;
   }
   co_return Monitor{};
 }
 
 Task<std::shared_ptr<Client>> QmpHost::connect(const Instance& instance) {
-  const Micros give_up = env_.clock.now() + kMonitorLimit;
+  const Micros began = env_.clock.now();
+  bool silent = false;  // it may be starting
   for (;;) {
-    Task<Monitor> trying = try_monitor(instance);
+    Task<Monitor> trying = try_monitor(instance, silent);
     Monitor got = co_await std::move(trying);
+    // Somebody else of ours may have been quicker; two would be one lock for two connections.
+    const auto known = monitors_.find(instance.dir);
+    const bool twice = known != monitors_.end() && !known->second.client->lost();
+    if (twice && got.client) got.client->close();
+    if (twice) co_return known->second.client;
     if (got.client) {
+      drop_monitor(instance);
       std::shared_ptr<Client> client = got.client;
       monitors_[instance.dir] = std::move(got);
       co_return client;
     }
-    if (env_.clock.now() >= give_up)
+    const Micros waited = env_.clock.now() - began;
+    if (silent && waited >= kStartLimit)
+      throw Error(ErrorId::timed_out, fmt::format("QEMU of domain '{}' does not greet on its "
+                                                  "monitors",
+                                                  escaped(instance.name)));
+    if (!silent && waited >= kMonitorLimit)
       throw Error(ErrorId::busy,
                   fmt::format("all monitors of domain '{}' are in use", escaped(instance.name)));
     co_await env_.clock.sleep(Millis(50));

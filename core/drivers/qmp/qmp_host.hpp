@@ -119,7 +119,7 @@ class QmpHost final : public Host {
   Instance active(const DomainRef& domain) const;  ///< Errors: no_domain, invalid_state
   /// A monitor of it, opened if need be. Errors: busy, connect_failed.
   Task<std::shared_ptr<Client>> monitor(const Instance& instance);
-  void drop_monitor(const Instance& instance) { monitors_.erase(instance.dir); }
+  void drop_monitor(const Instance& instance);
   /// Starts QEMU, stopped, and opens its monitor. What QEMU printed is in the error if it ends.
   Task<Instance> launch(NewProcess process, bool incoming);
   /// Ends the process and removes what belongs to it.
@@ -157,7 +157,7 @@ class QmpHost final : public Host {
   Task<> watch_too(Everywhere& all, const Instance& instance);
   Task<> came_up(const Instance& instance);
   Task<std::shared_ptr<Client>> connect(const Instance& instance);
-  Task<Monitor> try_monitor(const Instance& instance);
+  Task<Monitor> try_monitor(const Instance& instance, bool& silent);
   Task<DomainStatus> status_of(const Instance& instance);
   Task<std::string> listen(Client& client, const PhaseCall& call, const Offer& offer,
                            const Instance& instance, std::string command);
