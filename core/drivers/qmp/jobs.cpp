@@ -1,6 +1,7 @@
 // Jobs: figures, limits, abort; and events.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <map>
 
@@ -42,20 +43,58 @@ static Task<> yank(Client& client) {
   co_await client.execute_oob("yank", std::move(instances));
 }
 
-// Whether QEMU has given up in a moment, as it does unless its peer hangs in the switch-over.
-static Task<bool> cancel(Client& client, Clock& clock) {
-  const auto asked = co_await ask(client, "migrate_cancel");
-  if (!asked) co_return false;
+// Whether QEMU has given up in a moment.
+static Task<bool> gives_up(Client& client, Clock& clock) {
   const Micros until = clock.now() + kPatience;
   while (clock.now() < until) {
     const auto info = co_await ask(client, "query-migrate");
-    if (info && text_at(*info, "status") != "cancelling") co_return true;
+    if (info && to_stats(*info).type != JobType::unbounded) co_return true;
     co_await clock.sleep(Millis(20));
   }
   co_return false;
 }
 
+static Task<bool> sends_in_parallel(Client& client) {
+  const auto list = co_await ask(client, "query-migrate-capabilities");
+  if (!list) co_return true;  // the way that needs no answer
+  co_return list->is_array() && std::ranges::any_of(*list, [](const Json& one) {
+    return text_at(one, "capability") == "multifd" && flag_at(one, "state");
+  });
+}
+
+// By its sockets: QEMU 7.2 that is told to cancel while it waits for one of its channels, as it
+// does when they open and after each pass, may cancel for ever (multifd_send_sync_main in
+// migration/multifd.c). A channel that opens meanwhile is for the next round.
+static Task<bool> break_off(Client& client, Clock& clock) {
+  const Micros until = clock.now() + kPatience;
+  while (clock.now() < until) {
+    co_await settle(yank(client));
+    co_await clock.sleep(Millis(20));
+    const auto info = co_await ask(client, "query-migrate");
+    if (info && to_stats(*info).type != JobType::unbounded) co_return true;
+  }
+  co_return false;
+}
+
 // A QEMU that hangs in the switch-over answers out-of-band commands only.
+static Task<> end_migration(Client& client, Clock& clock) {
+  const bool parallel = co_await sends_in_parallel(client);
+  bool over = false;
+  if (parallel) over = co_await break_off(client, clock);
+  if (over) co_return;
+  const auto told = co_await ask(client, "migrate_cancel");
+  if (told) over = co_await gives_up(client, clock);
+  if (over) co_return;
+  const auto yanked = co_await settle(yank(client));
+  if (yanked) over = co_await gives_up(client, clock);
+  if (over) co_return;
+  Error error(ErrorId::timed_out, fmt::format("QEMU {} was told to cancel the migration, and does "
+                                              "not bring that to an end",
+                                              client.version_text()));
+  if (!yanked) error.note(yanked.error().message);
+  throw error;
+}
+
 Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
   const Instance i = active(domain);
   std::shared_ptr<Client> client = co_await monitor(i);
@@ -68,6 +107,7 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
     co_await client->execute_oob("migrate-pause", Json::object());
     co_return;
   }
+  mark_aborted(i);
   const auto info = co_await ask(*client, "query-migrate");
   if (!info) {
     co_await yank(*client);
@@ -85,9 +125,8 @@ Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {
   }
   if (now.type != JobType::unbounded)
     throw Error(ErrorId::invalid_state, "no migration of this domain is under way");
-  Task<bool> cancelling = cancel(*client, env_.clock);
-  const bool over = co_await std::move(cancelling);
-  if (!over) co_await yank(*client);
+  Task<> ending = end_migration(*client, env_.clock);
+  co_await std::move(ending);
 }
 
 Task<> QmpHost::set_parameters(const DomainRef& domain, Json parameters) {

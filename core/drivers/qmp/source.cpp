@@ -19,6 +19,12 @@ namespace {
 
 // What QEMU itself says against moving this guest.
 void check_blockers(const Json& info) {
+  if (text_at(info, "status") == "cancelling")
+    throw Error(ErrorId::blocked,
+                "QEMU has not brought the cancellation of an earlier migration to its end")
+        .advise(
+            "QEMU 7.2 may never do so, if --parallel was cancelled. The guest goes on, but cannot "
+            "be moved until it has been shut down and started again.");
   const Json& reasons = at(info, "blocked-reasons");
   if (!reasons.is_array() || reasons.empty()) return;
   std::vector<std::string> texts;
@@ -131,7 +137,7 @@ Task<CopyOutcome> QmpHost::send_guest(Client& client, const CopyPlan& plan, cons
     co_await std::move(stepping);
   }
   Task<CopyOutcome> copying = tunnel ? copy_through(client, plan, env_, std::move(tunnel), i.dir)
-                                     : copy_guest(client, plan);
+                                     : copy_guest(client, env_.clock, plan);
   auto sent = co_await settle(std::move(copying));
   if (sent) co_return *std::move(sent);
   Error why = std::move(sent).error();
@@ -232,6 +238,8 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
 
   co_await shield();
   Error failure = std::move(copied).error();
+  if (failure.id == ErrorId::migrate_failed && was_aborted(i))
+    failure = Error(ErrorId::cancelled, "the migration was cancelled");
   Task<> releasing = release(call.domain);
   const auto released = co_await settle(std::move(releasing));
   if (!released && failure.id != ErrorId::hypervisor_died)

@@ -131,6 +131,11 @@ std::optional<Instance> instance_from(const std::string& dir) {
 
 }  // namespace
 
+void mark_aborted(const Instance& i) {
+  write_atomically(i.dir + "/aborted", i.migration, Outlives::program);
+}
+bool was_aborted(const Instance& i) { return read_file(i.dir + "/aborted") == i.migration; }
+
 Result<Places> places_of(const ConnectUri& uri, const Environment& environment) {
   if (const auto dir = uri.uri.param("dir")) {
     if (!dir->starts_with('/'))

@@ -73,6 +73,10 @@ struct Instance {
 /// Where a process takes a guest from another one of this machine.
 inline std::string data_of(const std::string& instance_dir) { return instance_dir + "/in"; }
 
+/// Told by who aborts its migration to who follows the copy, which only sees it fail. Errors: io
+void mark_aborted(const Instance& instance);
+bool was_aborted(const Instance& instance);
+
 class Store {
  public:
   explicit Store(Places places);  ///< makes the directories. Errors: io, denied
