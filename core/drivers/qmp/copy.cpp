@@ -93,15 +93,85 @@ void send_at_once(const ProcessId& source, std::string_view uri) {
   }
 }
 
+constexpr Micros kAskAgain = std::chrono::seconds(5);
+constexpr Micros kCancels = std::chrono::seconds(10);
+
+bool has_ended(const std::string& status) {
+  return status == "completed" || status == "failed" || status == "cancelled";
+}
+
+// Nothing if QEMU does not answer: whoever waits for the guest knows how long it may stand still.
+Task<std::string> status_if_told(Client& client) {
+  Task<Json> asking = client.execute("query-migrate", Json::object(), kAskAgain);
+  const auto info = co_await settle(std::move(asking));
+  if (!info && info.error().id != ErrorId::timed_out) throw Error(info.error());
+  co_return info ? text_at(*info, "status") : "";
+}
+
+// QEMU 7.2 can stay so for good when it is cancelled while it waits for its channels
+// (multifd_send_sync_main); nothing that QMP has to offer ends that.
+Error never_cancelled(const Client& client) {
+  return Error(
+      ErrorId::cancelled,
+      fmt::format(
+          "the migration was cancelled, but QEMU {} does not bring that to an end: the guest "
+          "can be neither moved nor upgraded until it has been shut down and started again",
+          client.version_text()));
+}
+
+// What QEMU tells next. It is asked as well now and then, so that an event that was missed, or a
+// cancellation without an end, is not waited for as long as the guest lives.
+class News {
+ public:
+  News(Client& client, Clock& clock, Cursor& cursor)
+      : client_(client), clock_(clock), cursor_(cursor) {}
+
+  Task<Event> next() {
+    for (;;) {
+      const Micros now = clock_.now();
+      if (give_up_ && now >= *give_up_) throw never_cancelled(client_);
+      Cursor next = cursor_;  // else what comes in the moment of the timeout would be passed over
+      Task<Event> waiting = client_.next_event(next);
+      const Micros pause = give_up_ ? std::min(kAskAgain, *give_up_ - now) : kAskAgain;
+      std::optional<Event> event = co_await within(clock_, pause, std::move(waiting));
+      const std::string status =
+          event && event->name == "MIGRATION" ? text_at(event->data, "status") : std::string();
+      if (status == "cancelling") is_cancelling();
+      if (event) {
+        cursor_ = next;
+        co_return *std::move(event);
+      }
+      Task<std::string> asking = status_if_told(client_);
+      const std::string asked = co_await std::move(asking);
+      if (asked == "cancelling") is_cancelling();
+      const bool all_heard = cursor_.next == client_.cursor().next;
+      if (all_heard && has_ended(asked))
+        co_return Event{.name = "MIGRATION", .data = {{"status", asked}}};
+    }
+  }
+
+ private:
+  void is_cancelling() {
+    if (!give_up_) give_up_ = clock_.now() + kCancels;
+  }
+
+  Client& client_;
+  Clock& clock_;
+  Cursor& cursor_;
+  std::optional<Micros> give_up_;
+};
+
 // Until the migration has ended, one way or the other.
-Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, CopyOutcome& out) {
+Task<std::string> follow(Client& client, Clock& clock, const CopyPlan& plan, Cursor& cursor,
+                         CopyOutcome& out) {
   Convergence convergence;
+  News news(client, clock, cursor);
   for (;;) {
-    const Event event = co_await client.next_event(cursor);
+    const Event event = co_await news.next();
     if (event.name == "STOP") out.stopped_at = event.time;
     if (event.name == "MIGRATION") {
       const std::string status = text_at(event.data, "status");
-      if (status == "completed" || status == "failed" || status == "cancelled") co_return status;
+      if (has_ended(status)) co_return status;
       if (status == "active" && plan.uri.starts_with("tcp:")) send_at_once(plan.source, plan.uri);
       if (plan.resume && status == "postcopy-paused") co_return status;
       out.postcopy = out.postcopy || status == "postcopy-active";
@@ -117,7 +187,7 @@ Task<std::string> follow(Client& client, const CopyPlan& plan, Cursor& cursor, C
   }
 }
 
-Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
+Task<CopyOutcome> copy_connected(Client& client, Clock& clock, const CopyPlan& plan) {
   CopyOutcome out;
   Json capabilities = {{"capabilities", plan.capabilities}};
   Json parameters = plan.parameters;
@@ -134,7 +204,7 @@ Task<CopyOutcome> copy_connected(Client& client, const CopyPlan& plan) {
   }
   if (plan.stop_first) co_await client.execute("stop");
   co_await client.execute("migrate", std::move(target));
-  Task<std::string> following = follow(client, plan, cursor, out);
+  Task<std::string> following = follow(client, clock, plan, cursor, out);
   const std::string end = co_await std::move(following);
   if (end == "postcopy-paused")
     throw Error(ErrorId::data_lost, "the connection of the post-copy broke again");
@@ -223,8 +293,8 @@ Json parameter_list(FlagSet flags, const Params& params, bool sending) {
   return out;
 }
 
-Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan) {
-  Task<CopyOutcome> copying = copy_connected(client, plan);
+Task<CopyOutcome> copy_guest(Client& client, Clock& clock, const CopyPlan& plan) {
+  Task<CopyOutcome> copying = copy_connected(client, clock, plan);
   auto done = co_await settle(std::move(copying));
   if (done) co_return *std::move(done);
   if (client.lost())
@@ -240,14 +310,14 @@ Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan) {
 
 // QEMU resumes by itself a guest that it stopped; what we stopped before, it does not.
 Task<> run_again(Client& client, Clock& clock) {
-  const Micros give_up = clock.now() + std::chrono::seconds(10);
+  const Micros began = clock.now(), give_up = began + std::chrono::seconds(10);
   while (clock.now() < give_up) {
     Cursor cursor = client.cursor();
     const Json info = co_await client.execute("query-migrate");
     const Json status = co_await client.execute("query-status");
     const std::string copying = text_at(info, "status");
-    const bool busy =
-        copying == "active" || copying == "setup" || copying == "cancelling" || copying == "device";
+    const bool cancels = copying == "cancelling" && clock.now() - began < std::chrono::seconds(2);
+    const bool busy = copying == "active" || copying == "setup" || copying == "device" || cancels;
     if (!busy && flag_at(status, "running")) co_return;
     const std::string word = text_at(status, "status");
     if (!busy && (word == "paused" || word == "postmigrate")) {

@@ -48,11 +48,13 @@ Task<std::string> migration_status(Client& client);
 inline bool in_postcopy(const std::string& status) { return status.starts_with("postcopy-"); }
 
 /// Runs the migration to its end, or until post-copy has begun. Errors: migrate_failed with QEMU's
-/// reason, cancelled, hypervisor_died.
-Task<CopyOutcome> copy_guest(Client& client, const CopyPlan& plan);
+/// reason, cancelled (also by others, and also where QEMU does not bring it to an end),
+/// hypervisor_died.
+Task<CopyOutcome> copy_guest(Client& client, Clock& clock, const CopyPlan& plan);
 
-/// After a failed copy: waits until QEMU has given up, then sees to it that the guest runs.
-/// Errors: what QEMU says.
+/// After a failed copy: waits until QEMU has given up, then sees to it that the guest runs. One
+/// that cancels for ever does not send anything any more, so that its guest may run, too. Errors:
+/// what QEMU says.
 Task<> run_again(Client& client, Clock& clock);
 
 /// query-migrate as libvirt's typed fields.

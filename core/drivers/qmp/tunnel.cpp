@@ -42,8 +42,8 @@ Task<bool> carry(Way& way, Result<>& carried) {
 }
 
 // A copy that failed has nothing more to say: what was sent must not look whole.
-Task<CopyOutcome> copy(Way& way, Client& client, const CopyPlan& plan) {
-  Task<CopyOutcome> copying = copy_guest(client, plan);
+Task<CopyOutcome> copy(Way& way, Client& client, Clock& clock, const CopyPlan& plan) {
+  Task<CopyOutcome> copying = copy_guest(client, clock, plan);
   auto copied = co_await settle(std::move(copying));
   if (!copied) way.close();
   co_return value_or_throw(std::move(copied));
@@ -60,7 +60,7 @@ Task<CopyOutcome> copy_through(Client& client, CopyPlan plan, const QmpEnvironme
   plan.uri = "unix:" + path;
   Result<> carried;
   Task<bool> carrying = carry(way, carried);
-  Task<CopyOutcome> copying = copy(way, client, plan);
+  Task<CopyOutcome> copying = copy(way, client, around.clock, plan);
   auto ended = co_await settle(both(std::move(carrying), std::move(copying)));
   if (ended && carried) co_return std::move(ended->second);
   if (ended) throw Error(ErrorId::migrate_failed, "the tunnel broke: " + carried.error().message);

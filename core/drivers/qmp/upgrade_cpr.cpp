@@ -85,7 +85,7 @@ Task<> Upgrade::move_by_cpr() {
   host_.store().save(old_);
   step("ready", new_);
   Task<CopyOutcome> copying = with_deadline(host_.clock(), kLimit, "the end of the hand-over",
-                                            copy_guest(*old_client_, plan));
+                                            copy_guest(*old_client_, host_.clock(), plan));
   Task<std::shared_ptr<Client>> opening =
       with_deadline(host_.clock(), kLimit, "the new QEMU's monitor", host_.monitor(new_.instance));
   auto [copied, client] = co_await both(std::move(copying), std::move(opening));

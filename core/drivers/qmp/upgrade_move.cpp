@@ -58,10 +58,10 @@ Task<> Upgrade::listen(Candidate& candidate, const std::string& uri, bool throw_
 Task<> Upgrade::copy(Candidate&, CopyPlan plan) {
   CopyOutcome copied;
   if (!options_.on_progress || plan.hand_over) {
-    copied = co_await copy_guest(*old_client_, plan);
+    copied = co_await copy_guest(*old_client_, host_.clock(), plan);
   } else {
     std::optional<Result<CopyOutcome>> result;
-    Task<> copying = vmferry::detail::keep(copy_guest(*old_client_, plan), result);
+    Task<> copying = vmferry::detail::keep(copy_guest(*old_client_, host_.clock(), plan), result);
     Task<> showing = show_progress();
     co_await first_of(std::move(copying), std::move(showing));
     if (!result) throw Error(ErrorId::internal, "progress ended before the copy");

@@ -1,7 +1,9 @@
 """Options of the copy, each seen by what it does to the two QEMUs or to the guest."""
+import signal
 import time
 
 from test_adopt import Monitor
+from test_switch_over import Follower
 
 # Memory of its own has to be copied, whatever the host.
 PRIVATE = "-object memory-backend-ram,id=r,size=32M -machine memory-backend=r"
@@ -23,7 +25,6 @@ def seen_while_copying(w, name, *options):
     moving = w.background(w.a, "migrate", name, w.b, "--bandwidth", "2", *options)
     try:
         end = time.monotonic() + 20
-        # Well under way: QEMU 7.2 may hang when it is told to cancel while its channels open.
         while not copying(monitor.ask("query-migrate")["return"]):
             assert moving.poll() is None, moving.communicate()
             assert time.monotonic() < end
@@ -56,6 +57,53 @@ def test_what_is_asked_for_is_what_qemu_does(w):
                                         "--compressed", "--comp-methods", method)
         assert on == always | {"multifd"}, on
         assert values["multifd-compression"] == method and values["multifd-channels"] == 3, values
+
+
+def in_parallel(w, name):
+    """A copy over several connections, just when QEMU begins to open them; and its monitor."""
+    follower = Follower(w.dir / f"{name}.qmp")
+    moving = w.background(w.a, "migrate", name, w.b, "--bandwidth", "2", "--parallel",
+                          "--parallel-connections", "8", "--compressed", "--comp-methods", "zstd")
+    follower.wait("MIGRATION", "setup")
+    return moving, follower
+
+
+def test_ctrl_c_while_channels_open(w):
+    start(w, "early")
+    for n in range(8):
+        moving, follower = in_parallel(w, "early")
+        time.sleep(0.003 * n)
+        moving.send_signal(signal.SIGINT)
+        follower.close()
+        text, _ = moving.communicate(timeout=50)
+        assert moving.returncode == 5 and "to an end" not in text, text
+        w.wait_counts("early", 5)
+        assert len(w.processes()) == 1
+
+
+def test_a_cancellation_that_qemu_never_ends(w):
+    """As QEMU 7.2 does it now and then when it is told so while its channels open."""
+    start(w, "never")
+    for n in range(16):
+        moving, follower = in_parallel(w, "never")
+        time.sleep(0.0005 * n)
+        follower.ask("migrate_cancel")
+        follower.close()
+        text, _ = moving.communicate(timeout=50)
+        assert moving.returncode == 5, text
+        w.wait_counts("never", 5)
+        assert len(w.processes()) == 1
+        if "does not bring that to an end" not in text:
+            continue
+        assert "shut down and started again" in text, text
+        text = w.run(w.a, "migrate", "never", w.b, status=3)
+        assert "shut down and started again" in text, text
+        w.run(w.a, "destroy", "never")
+        (w.dir / "never.serial").unlink()
+        w.run(w.a, "start", "never")
+        w.run(w.a, "migrate", "never", w.b)
+        w.wait_counts("never", 5)
+        return
 
 
 def test_speed_and_downtime_change_while_it_copies(w):
