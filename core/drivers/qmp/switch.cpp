@@ -148,10 +148,10 @@ Task<Event> QmpHost::settle_silence(Client& client, Cursor before, const Instanc
 
 Task<> QmpHost::watch(const Instance& i, Went went) {
   std::shared_ptr<Client> client = co_await monitor(i);
-  const Micros left = went.at + kWatch - env_.clock.now();
+  // Long enough to read what has come by now, however late we are.
+  const Micros left = std::max<Micros>(went.at + kWatch - env_.clock.now(), Millis(1));
   Task<Event> waiting = client->wait_event(went.after, died);
-  Task<std::optional<Event>> watching =
-      within(env_.clock, std::max(left, Micros(1)), std::move(waiting));
+  Task<std::optional<Event>> watching = within(env_.clock, left, std::move(waiting));
   const auto watched = co_await settle(std::move(watching));
   if (watched && !*watched) co_return;
   bool stopped = false;

@@ -53,6 +53,7 @@ TEST_CASE("qmp upgrade, real QEMU: once the new process ran, the old one is neve
     options.on_step = [&](std::string_view step, std::int32_t pid) {
       if (step != "running") return;
       ::kill(pid, SIGKILL);
+      ::usleep(20'000);         // the watch is over by then, and what came meanwhile is read
       bare.clock.factor = 100;  // a busy machine may take its time to end it
     };
     const auto moved = run(bare.io, settle(upgrade(*bare.host, bare.domain, options)));
