@@ -1,7 +1,6 @@
 // Jobs: figures, limits, abort; and events.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <map>
 
@@ -54,34 +53,22 @@ static Task<bool> gives_up(Client& client, Clock& clock) {
   co_return false;
 }
 
-static Task<bool> sends_in_parallel(Client& client) {
-  const auto list = co_await ask(client, "query-migrate-capabilities");
-  if (!list) co_return true;  // the way that needs no answer
-  co_return list->is_array() && std::ranges::any_of(*list, [](const Json& one) {
-    return text_at(one, "capability") == "multifd" && flag_at(one, "state");
-  });
-}
-
-// By its sockets: QEMU 7.2 that is told to cancel while it waits for one of its channels, as it
-// does when they open and after each pass, may cancel for ever (multifd_send_sync_main in
-// migration/multifd.c). A channel that opens meanwhile is for the next round.
-static Task<bool> break_off(Client& client, Clock& clock) {
+// QEMU 7.2 that is told to cancel while its channels open often cancels for ever
+// (multifd_send_sync_main in migration/multifd.c), hardly ever later. To yank it then is no way
+// out: it may keep the yank instance, and refuse every later migration.
+static Task<> wait_set_up(Client& client, Clock& clock) {
   const Micros until = clock.now() + kPatience;
   while (clock.now() < until) {
-    co_await settle(yank(client));
-    co_await clock.sleep(Millis(20));
     const auto info = co_await ask(client, "query-migrate");
-    if (info && to_stats(*info).type != JobType::unbounded) co_return true;
+    if (info && text_at(*info, "status") != "setup") co_return;
+    co_await clock.sleep(Millis(5));
   }
-  co_return false;
 }
 
 // A QEMU that hangs in the switch-over answers out-of-band commands only.
 static Task<> end_migration(Client& client, Clock& clock) {
-  const bool parallel = co_await sends_in_parallel(client);
   bool over = false;
-  if (parallel) over = co_await break_off(client, clock);
-  if (over) co_return;
+  co_await wait_set_up(client, clock);
   const auto told = co_await ask(client, "migrate_cancel");
   if (told) over = co_await gives_up(client, clock);
   if (over) co_return;

@@ -68,6 +68,13 @@ def in_parallel(w, name):
     return moving, follower
 
 
+def anew(w, name):
+    w.run(w.a, "destroy", name)
+    (w.dir / f"{name}.serial").unlink()
+    w.run(w.a, "start", name)
+    w.wait_counts(name, 5)
+
+
 def test_ctrl_c_while_channels_open(w):
     start(w, "early")
     for n in range(8):
@@ -76,8 +83,10 @@ def test_ctrl_c_while_channels_open(w):
         moving.send_signal(signal.SIGINT)
         follower.close()
         text, _ = moving.communicate(timeout=50)
-        assert moving.returncode == 5 and "to an end" not in text, text
+        assert moving.returncode == 5, text
         w.wait_counts("early", 5)
+        if "shut down and started again" in text:  # rare, and said
+            anew(w, "early")
         assert len(w.processes()) == 1
 
 
@@ -98,9 +107,7 @@ def test_a_cancellation_that_qemu_never_ends(w):
         assert "shut down and started again" in text, text
         text = w.run(w.a, "migrate", "never", w.b, status=3)
         assert "shut down and started again" in text, text
-        w.run(w.a, "destroy", "never")
-        (w.dir / "never.serial").unlink()
-        w.run(w.a, "start", "never")
+        anew(w, "never")
         w.run(w.a, "migrate", "never", w.b)
         w.wait_counts("never", 5)
         return
