@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 
 #include "core/async/race.hpp"
 #include "core/base/text.hpp"
@@ -219,7 +218,16 @@ Task<CopyOutcome> copy_connected(Client& client, Clock& clock, const CopyPlan& p
 
 }  // namespace
 
-Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, bool hand_over) {
+Task<Capabilities> known_capabilities(Client& client) {
+  Capabilities out{.names = {}, .version = client.version_text()};
+  const Json known = co_await client.execute("query-migrate-capabilities");
+  if (known.is_array())
+    for (const Json& entry : known) out.names.insert(text_at(entry, "capability"));
+  co_return out;
+}
+
+Json capability_list(const Capabilities& known, FlagSet flags, const Params& params,
+                     bool hand_over) {
   const bool parallel = flags.has(Flag::parallel);
   const bool xbzrle = compresses_by(params, "xbzrle") ||
                       (flags.has(Flag::compressed) && !params.has("compression"));
@@ -237,22 +245,18 @@ Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, 
       {"postcopy-ram", flags.has(Flag::postcopy) && !hand_over},
       {"zero-copy-send", flags.has(Flag::zerocopy)},
       {"pause-before-switchover", copies_disks(flags)}};
-  const Json known = co_await client.execute("query-migrate-capabilities");
-  std::set<std::string> names;
-  if (known.is_array())
-    for (const Json& entry : known) names.insert(text_at(entry, "capability"));
   Json list = Json::array();
   std::vector<std::string> missing;
   for (const auto& [name, on] : wanted) {
-    if (names.contains(name))
+    if (known.names.contains(name))
       list.push_back({{"capability", name}, {"state", on}});
     else if (on)
       missing.emplace_back(name);
   }
   if (!missing.empty())
     throw Error(ErrorId::feature_missing,
-                fmt::format("QEMU {} cannot do: {}", client.version_text(), joined(missing, ", ")));
-  co_return list;
+                fmt::format("QEMU {} cannot do: {}", known.version, joined(missing, ", ")));
+  return list;
 }
 
 Task<> set_capabilities(Client& client, Json capabilities) {

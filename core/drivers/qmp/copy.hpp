@@ -2,6 +2,7 @@
 // The source's part of moving a guest's state, by QEMU's `migrate` and its events.
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,9 +36,16 @@ struct CopyOutcome {
 /// Raised from here, and only when the passes over memory stop to shrink.
 inline constexpr std::int64_t kDowntimeMs = 20, kMostDowntimeMs = 2000;
 
+/// The capabilities of a migration that a QEMU knows.
+struct Capabilities {
+  std::set<std::string> names;
+  std::string version;  ///< of QEMU
+};
+Task<Capabilities> known_capabilities(Client& client);
 /// Every capability that we ever set, on or off as the flags ask. Errors: feature_missing, naming
-/// what this QEMU does not have.
-Task<Json> capability_list(Client& client, FlagSet flags, const Params& params, bool hand_over);
+/// what this QEMU does not have; unsupported.
+Json capability_list(const Capabilities& known, FlagSet flags, const Params& params,
+                     bool hand_over);
 /// Errors: feature_missing, when the host lacks what QEMU needs for one of them.
 Task<> set_capabilities(Client& client, Json capabilities);
 /// Parameters of a migration. `sending`: also those that only the source has.

@@ -201,8 +201,12 @@ Task<Tunnel> QmpHost::prepare_tunnel(const PhaseCall& call, const Cookie& cookie
 Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, const Offer& offer,
                                      Reply& reply) {
   std::shared_ptr<Client> client = co_await monitor(i);
-  Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
-  Json capabilities = {{"capabilities", co_await std::move(listing)}};
+  std::string seen_as = offer.network == network_token() ? "127.0.0.1" : own_name();
+  auto [known, graphics] =
+      co_await both(known_capabilities(*client), spice_server(*client, std::move(seen_as)));
+  reply.graphics = std::move(graphics);
+  Json capabilities = {
+      {"capabilities", capability_list(known, call.flags, call.params, reply.hand_over)}};
   co_await set_capabilities(*client, std::move(capabilities));
   Json parameters = parameter_list(call.flags, call.params, false);
   if (!parameters.empty())
@@ -211,8 +215,6 @@ Task<std::string> QmpHost::open_door(const Instance& i, const PhaseCall& call, c
     Task<> opening = open_disks(*client, i, call, offer, reply);
     co_await std::move(opening);
   }
-  std::string seen_as = offer.network == network_token() ? "127.0.0.1" : own_name();
-  reply.graphics = co_await spice_server(*client, std::move(seen_as));
   if (call.flags.has(Flag::tunnelled)) {
     Json where = {{"uri", "unix:" + tunnel_of(i.dir)}};
     co_await client->execute("migrate-incoming", std::move(where));

@@ -140,7 +140,9 @@ class QmpHost final : public Host {
     Fd lock;
     std::string migration;
     bool was_running = false;
-    std::vector<DiskToCopy> disks;
+    Capabilities known = {};    ///< to its QEMU
+    bool loses_writes = false;  ///< as of loses_writes()
+    std::vector<DiskToCopy> disks = {};
     bool resume = false;              ///< a broken post-copy goes on
     bool aside = false;               ///< its VNC port was given up for the other process
     std::optional<Cursor> told = {};  ///< its graphics clients were told; events from then on

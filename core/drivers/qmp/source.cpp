@@ -57,10 +57,13 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
   } else {
     const Instance i = active(call.domain);
     std::shared_ptr<Client> client = co_await monitor(i);
-    const Json info = co_await client->execute("query-migrate");
-    check_blockers(info);
-    const Json state = co_await client->execute("query-status");
-    job.was_running = flag_at(state, "running");
+    auto [answers, about] = co_await both(
+        both(client->execute("query-migrate"), client->execute("query-status")),
+        both(both(known_capabilities(*client), real_machine(*client)), loses_writes(*client)));
+    check_blockers(answers.first);
+    job.was_running = flag_at(answers.second, "running");
+    std::tie(job.known, offer.machine) = std::move(about.first);
+    job.loses_writes = about.second;
     // One that runs was not handed over after all: its migration failed with nobody looking.
     const bool goes_on = call.flags.has(Flag::postcopy_resume);
     if (goes_on) {
@@ -88,8 +91,7 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
                     "QEMU tells clients of spice only where to go, and this guest has none")
             .advise("Leave --graphicsuri out; clients of VNC connect again by themselves.");
     }
-    Task<Json> checking = capability_list(*client, call.flags, call.params, false);
-    co_await std::move(checking);
+    capability_list(job.known, call.flags, call.params, false);  // whether it can
     if (copies_disks(call.flags)) {
       Task<> dropping = drop_mirrors(*client);
       co_await std::move(dropping);
@@ -97,7 +99,6 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
       offer.disks = co_await std::move(choosing);
       job.disks = offer.disks;
     }
-    offer.machine = co_await real_machine(*client);
     offer.version = client->version_text();
     offer.xml_check = check_of(i.xml);
     offer.argv = i.argv;
@@ -208,10 +209,9 @@ Task<Cookie> QmpHost::perform_here(const PhaseCall& call, const Cookie& cookie,
   Instance i = active(call.domain);
   std::shared_ptr<Client> client = co_await monitor(i);
   CopyPlan plan = plan_copy(call, found->second, reply, i);
-  Task<Json> listing = capability_list(*client, call.flags, call.params, reply.hand_over);
-  plan.capabilities = co_await std::move(listing);
-  const bool loses = co_await loses_writes(*client);
-  const bool lossy = was_running && !reply.whole && !found->second.resume && loses;
+  const SourceJob& job = found->second;
+  plan.capabilities = capability_list(job.known, call.flags, call.params, reply.hand_over);
+  const bool lossy = was_running && !reply.whole && !job.resume && job.loses_writes;
   if (lossy)
     notice(
         fmt::format("the guest is paused while its memory is copied: QEMU {} without KVM would "

@@ -77,7 +77,8 @@ Task<> Upgrade::move_by_cpr() {
       Json::array({channel("main", old_.dir + "/main"), channel("cpr", old_.dir + "/cpr")});
   plan.parameters = parameter_list(flags, none, true);
   plan.parameters["mode"] = "cpr-transfer";
-  plan.capabilities = co_await capability_list(*old_client_, flags, none, false);
+  const Capabilities known = co_await known_capabilities(*old_client_);
+  plan.capabilities = capability_list(known, flags, none, false);
   co_await flush_images(*old_client_);
   old_.held = true;
   old_.migration = new_.migration;

@@ -37,9 +37,8 @@ Task<> Upgrade::inspect() {
 Task<Upgrade::Facts> Upgrade::facts_of(Client& client) {
   const FlagSet flags{Flag::live};
   const Params none;
-  auto [shape, capabilities] =
-      co_await both(shape_of(client), capability_list(client, flags, none, ignore_shared_));
-  co_return Facts{std::move(shape), std::move(capabilities)};
+  auto [shape, known] = co_await both(shape_of(client), known_capabilities(client));
+  co_return Facts{std::move(shape), capability_list(known, flags, none, ignore_shared_)};
 }
 
 namespace {

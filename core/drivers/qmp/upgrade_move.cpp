@@ -50,9 +50,10 @@ Task<> Upgrade::listen(Candidate& candidate, const std::string& uri, bool throw_
   // The old process needs the images again: the other one must not take their locks.
   if (throw_away) also(there, "late-block-activate", true);
   Json set = {{"capabilities", std::move(there)}};
-  co_await candidate.client->execute("migrate-set-capabilities", std::move(set));
   Json where = {{"uri", uri}};
-  co_await candidate.client->execute("migrate-incoming", std::move(where));
+  // QEMU takes them in this order; one whose capabilities were refused is not used.
+  co_await both(candidate.client->execute("migrate-set-capabilities", std::move(set)),
+                candidate.client->execute("migrate-incoming", std::move(where)));
 }
 
 Task<> Upgrade::copy(Candidate&, CopyPlan plan) {
