@@ -227,7 +227,9 @@ class Host {
   /// As prepare(), for data that comes through this connection. Errors: unsupported as well.
   virtual Task<Tunnel> prepare_tunnel(const PhaseCall& call, const Cookie& cookie);
 
-  /// finish() with everything but the cookie made ready. `call` is copied.
+  /// finish() with everything but the cookie made ready. `call` is copied. Whoever asks in this way
+  /// then asks for the guest's status(), to which the driver may leave the rest of its watch over
+  /// it.
   virtual ReadyFinish ready_finish(const PhaseCall& call);
 
   /// What a driver's own durable record says of a migration that this host was the destination of:

@@ -153,8 +153,8 @@ Task<Prepared> QmpHost::prepare(const PhaseCall& call, const Cookie& cookie) {
   const Uuid uuid = process.uuid;
   // In post-copy it may hold what the source has sent away already.
   const bool ends_with_us = !call.flags.has(Flag::postcopy);
-  arrivals_.insert_or_assign(uuid,
-                             Arrival{store_.lock_domain(uuid), offer.migration, ends_with_us});
+  arrivals_.insert_or_assign(
+      uuid, Arrival{store_.lock_domain(uuid), offer.migration, ends_with_us, process.whole});
   store_.expect(offer.migration, process.same_kernel ? Outlives::program : Outlives::machine);
   const bool whole_disks = call.flags.has(Flag::non_shared_disk);
   if (whole_disks) process.made = make_images(process.argv, process.directory, offer.disks);
@@ -310,7 +310,7 @@ Task<> QmpHost::keep_definition(const PhaseCall& call, Instance& i) {
 }
 
 // Runs it, or leaves it paused as asked. Errors: `reply_lost` says that it may have run.
-Task<Went> QmpHost::let_in(Instance& i, const PhaseCall& call) {
+Task<Went> QmpHost::let_in(Instance& i, const PhaseCall& call, bool watch_later) {
   if (call.flags.has(Flag::paused)) {
     std::shared_ptr<Client> client = co_await monitor(i);
     Task<> arriving = arrived(*client, env_.clock);
@@ -320,9 +320,19 @@ Task<Went> QmpHost::let_in(Instance& i, const PhaseCall& call) {
   }
   Task<Went> running = let_run(i);
   const Went went = co_await std::move(running);
+  if (watch_later) {
+    beginners_.insert_or_assign(i.uuid, Beginner{i, went});
+    co_return went;
+  }
   Task<> watching = watch(i, went);
   co_await std::move(watching);
   co_return went;
+}
+
+ReadyFinish QmpHost::ready_finish(const PhaseCall& call) {
+  const auto arrival = arrivals_.find(call.domain.uuid);
+  if (arrival != arrivals_.end()) arrival->second.seen_next = true;
+  return Host::ready_finish(call);
 }
 
 Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) {
@@ -354,7 +364,9 @@ Task<Finished> QmpHost::finish(const PhaseCall& call, const Cookie& cookie, Verd
   if (!cookie.empty() && copied.migration != i->migration)
     throw Error(ErrorId::protocol, "the source's cookie is of another migration");
   i->postcopy = copied.postcopy;
-  auto went = co_await settle(let_in(*i, call));
+  // The source's copy of memory that was handed over is worth nothing now: its end need not wait.
+  const bool watch_later = arrival && arrival.mapped().whole && arrival.mapped().seen_next;
+  auto went = co_await settle(let_in(*i, call, watch_later));
   if (!went) {
     const bool never_ran = !went.error().reply_lost;
     Error failure = std::move(went).error();

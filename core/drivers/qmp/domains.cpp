@@ -96,6 +96,11 @@ Task<DomainStatus> QmpHost::status_of(const Instance& i) {
 }
 
 Task<DomainStatus> QmpHost::status(const DomainRef& domain) {
+  if (const auto beginner = beginners_.extract(domain.uuid)) {
+    const auto& [running, went] = beginner.mapped();
+    const auto lives = co_await settle(watch(running, went));
+    if (!lives) notice(lives.error().message);
+  }
   const std::optional<Instance> i = instance(domain.uuid);
   if (!i) {
     if (!store_.definition(domain.uuid)) throw no_domain(domain.name);

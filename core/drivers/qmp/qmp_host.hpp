@@ -103,6 +103,7 @@ class QmpHost final : public Host {
   Task<Cookie> perform(const PhaseCall& call, const Cookie& cookie,
                        std::optional<std::string> dconnuri) override;
   Task<Finished> finish(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
+  ReadyFinish ready_finish(const PhaseCall& call) override;
   Task<> confirm(const PhaseCall& call, const Cookie& cookie, Verdict verdict) override;
   Task<std::optional<bool>> ever_started(const DomainRef& domain, const Cookie& begun) override;
 
@@ -129,7 +130,7 @@ class QmpHost final : public Host {
   Task<Went> let_run(Instance& instance);
   /// Waits out the watch time. Errors: guest_lost.
   Task<> watch(const Instance& instance, Went went);
-  Task<Went> let_in(Instance& instance, const PhaseCall& call);
+  Task<Went> let_in(Instance& instance, const PhaseCall& call, bool watch_later);
   /// Gives it the names that it shares with a process which is gone, or has stepped aside: sockets,
   /// VNC port, pid file. Returns what did not work; sentences.
   Task<std::vector<std::string>> take_names(Instance& instance);
@@ -151,6 +152,13 @@ class QmpHost final : public Host {
     Fd lock;
     std::string migration;
     bool ends_with_us = false;  ///< nobody but our client can let it run, or take it back
+    bool whole = false;         ///< all of its memory is that of the source's process
+    bool seen_next = false;     ///< whoever asks for Finish then asks for its status
+  };
+  /// One that runs since a moment ago.
+  struct Beginner {
+    Instance instance;
+    Went went;
   };
   struct Watching;    // a subscription's loop
   struct Everywhere;  // a subscription to all domains
@@ -203,7 +211,8 @@ class QmpHost final : public Host {
   QmpEnvironment env_;
   std::map<std::string, Monitor> monitors_;  // by directory of the instance
   std::map<Uuid, SourceJob> jobs_;
-  std::map<Uuid, Arrival> arrivals_;  // domains that come in
+  std::map<Uuid, Arrival> arrivals_;    // domains that come in
+  std::map<Uuid, Beginner> beginners_;  // domains whose watch goes on
   std::map<Uuid, JobStats> completed_;
   std::vector<std::weak_ptr<Everywhere>> everywhere_;
 };
