@@ -43,10 +43,12 @@ def slow(w, name, *options):
     old = w.processes()
     moving = w.background(w.a, "migrate", *options, "--bandwidth", "1", name, w.b)
     end = time.monotonic() + 20
-    while "Memory processed" not in w.quiet(w.a, "domjobinfo", name) or len(w.processes()) < 2:
+    told = ""  # an earlier copy that was stopped has figures, too, but is not under way
+    while "Unbounded" not in told or "Memory processed" not in told:
         assert moving.poll() is None, moving.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
+        told = w.quiet(w.a, "domjobinfo", name)
     [new] = set(w.processes()) - set(old)
     return moving, new
 

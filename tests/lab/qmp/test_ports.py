@@ -60,7 +60,7 @@ def sockets_for_data(w):
 
 
 def test_within_one_machine_no_port_is_opened(w):
-    w.start("near", extra=PRIVATE)
+    w.start("near", extra=PRIVATE, dirty=20, fill=24)
     text = w.run(w.a, "migrate", "near", w.b, "--dry-run")
     assert "private unix socket" in text and "49152" not in text, text
     for options in ([], ["--parallel"]):
