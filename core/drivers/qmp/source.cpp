@@ -33,6 +33,17 @@ void check_blockers(const Json& info) {
   throw Error(ErrorId::blocked, "QEMU says: " + joined(texts, "; "));
 }
 
+// Where graphics clients shall go, if it was said.
+Task<> check_graphics(Client& client, std::string target) {
+  if (target.empty()) co_return;
+  spice_target(target);
+  const Json own = co_await spice_server(client, "");
+  if (own.is_null())
+    throw Error(ErrorId::unsupported,
+                "QEMU tells clients of spice only where to go, and this guest has none")
+        .advise("Leave --graphicsuri out; clients of VNC connect again by themselves.");
+}
+
 // The XML that the destination gets, and what must not differ in it.
 std::string for_destination(const PhaseCall& call, const std::string& own) {
   const std::string given = text_param(call, "destination_xml");
@@ -82,15 +93,7 @@ Task<Begun> QmpHost::begin(const PhaseCall& call) {
       throw Error(ErrorId::blocked,
                   "a process elsewhere could not be this guest: " + joined(i.here_only, "; "))
           .advise("`vmferry upgrade` can still put another QEMU under it.");
-    const std::string graphics = text_param(call, "graphics_uri");
-    if (!graphics.empty()) {
-      spice_target(graphics);
-      const Json own = co_await spice_server(*client, "");
-      if (own.is_null())
-        throw Error(ErrorId::unsupported,
-                    "QEMU tells clients of spice only where to go, and this guest has none")
-            .advise("Leave --graphicsuri out; clients of VNC connect again by themselves.");
-    }
+    co_await check_graphics(*client, text_param(call, "graphics_uri"));
     capability_list(job.known, call.flags, call.params, false);  // whether it can
     if (copies_disks(call.flags)) {
       Task<> dropping = drop_mirrors(*client);
