@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 
 #include "core/async/race.hpp"
@@ -52,28 +54,60 @@ bool alive(const ProcessId& id) {
 
 namespace {
 
-// Up to exec only calls that are safe there (signal-safety(7)), in memory that is borrowed.
-[[noreturn]] void become(const Launch& launch, char* const* argv, int log, int pid_file,
-                         int report) {
+/// A stack for a process that shares our memory; execvp() puts paths on it.
+struct Stack {
+  std::vector<std::max_align_t> words = std::vector<std::max_align_t>(4096);
+  void* top() { return words.data() + words.size(); }
+};
+
+// What a new process needs, in memory that is borrowed from ours until it has its own.
+struct Start {
+  const Launch& launch;
+  char* const* argv;
+  int log, pid_file;
+  int report;        ///< takes errno if the program cannot be run
+  int number;        ///< takes its process id
+  Stack stack = {};  ///< its own
+};
+
+// Like vfork(2), but with a stack of its own, as posix_spawn(3) does it: copying our page tables,
+// as fork(2) does, takes longer than all the rest. Only calls that are safe there
+// (signal-safety(7)).
+pid_t begin(int (*function)(void*), Start& start, Stack& stack) {
+  return ::clone(function, stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+}
+
+// The sanitizer knows nothing of that stack.
+__attribute__((no_sanitize("address"))) int become(void* argument) {
+  const Start& start = *static_cast<Start*>(argument);
   char text[24];
   int length = 0;
   for (pid_t pid = ::getpid(); pid > 0; pid /= 10)
     text[sizeof text - 1 - length++] = static_cast<char>('0' + pid % 10);
   const char* digits = text + sizeof text - length;
-  bool ok = ::write(pid_file, digits, static_cast<std::size_t>(length)) == length;
-  ok = ok && ::chdir(launch.directory.c_str()) == 0;
+  bool ok = ::write(start.pid_file, digits, static_cast<std::size_t>(length)) == length;
+  ok = ok && ::chdir(start.launch.directory.c_str()) == 0;
   const int null = ::open("/dev/null", O_RDONLY);
-  ok = ok && ::dup2(null, 0) == 0 && ::dup2(log, 1) == 1 && ::dup2(log, 2) == 2;
+  ok = ok && ::dup2(null, 0) == 0 && ::dup2(start.log, 1) == 1 && ::dup2(start.log, 2) == 2;
   ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
-  for (const int fd : launch.keep) ::fcntl(fd, F_SETFD, 0);
+  for (const int fd : start.launch.keep) ::fcntl(fd, F_SETFD, 0);
   for (int s = 1; s < 32; ++s) ::signal(s, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (ok) ::execvp(argv[0], argv);
+  if (ok) ::execvp(start.argv[0], start.argv);
   const int why = errno;
-  const ssize_t told = ::write(report, &why, sizeof why);
+  const ssize_t told = ::write(start.report, &why, sizeof why);
   ::_exit(told == sizeof why ? 127 : 126);
+}
+
+// Ends at once, so that the other is nobody's child.
+__attribute__((no_sanitize("address"))) int begin_orphan(void* argument) {
+  Start& start = *static_cast<Start*>(argument);
+  ::setsid();
+  const pid_t pid = begin(become, start, start.stack);
+  const ssize_t told = ::write(start.number, &pid, sizeof pid);
+  ::_exit(told == sizeof pid ? 0 : 1);
 }
 
 struct Pipe {
@@ -111,7 +145,6 @@ Fd open_for(const std::string& path, int flags) {
 
 }  // namespace
 
-// vfork and not fork: to copy our page tables takes longer than all the rest of it.
 ProcessId spawn(const Launch& launch) {
   std::vector<char*> argv;
   for (const std::string& word : launch.argv) argv.push_back(const_cast<char*>(word.c_str()));
@@ -119,17 +152,17 @@ ProcessId spawn(const Launch& launch) {
   const Fd log = open_for(launch.log, O_APPEND);
   const Fd pid_file = open_for(launch.pid_file, O_TRUNC);
   Pipe report, number;
+  Start start{.launch = launch,
+              .argv = argv.data(),
+              .log = log.get(),
+              .pid_file = pid_file.get(),
+              .report = report.write.get(),
+              .number = number.write.get()};
+  Stack stack;
   pid_t middle = -1;
   {
     const Undisturbed undisturbed;
-    middle = ::vfork();
-    if (middle == 0) {
-      ::setsid();
-      const pid_t pid = ::vfork();
-      if (pid == 0) become(launch, argv.data(), log.get(), pid_file.get(), report.write.get());
-      const ssize_t told = ::write(number.write.get(), &pid, sizeof pid);
-      ::_exit(told == sizeof pid ? 0 : 1);
-    }
+    middle = begin(begin_orphan, start, stack);
   }
   if (middle < 0) throw io_error("cannot start", launch.argv[0], errno);
   int ignored = 0;
