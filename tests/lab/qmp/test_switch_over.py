@@ -160,6 +160,16 @@ def test_client_killed_around_the_switch(w):
         back_at_a(w, "s4")
 
 
+def follower_of_the_new(w, name, moving):
+    """Its socket has a name a moment before QEMU listens on it."""
+    while True:
+        try:
+            return Follower(w.dir / f"{name}.qmp.new")
+        except (FileNotFoundError, ConnectionRefusedError):
+            assert moving.poll() is None, moving.communicate()
+            time.sleep(0.001)
+
+
 def test_a_guest_that_dies_as_it_arrives_is_told(w):
     """Within the time that it is watched; a little later it is a guest that ended by itself."""
     for n in range(5):
@@ -167,11 +177,7 @@ def test_a_guest_that_dies_as_it_arrives_is_told(w):
         start(w, name, dirty=20, fill=24)
         [source] = w.processes()
         moving = w.background(w.a, "migrate", name, w.b)
-        path = w.dir / f"{name}.qmp.new"
-        while not path.exists():
-            assert moving.poll() is None, moving.communicate()
-            time.sleep(0.001)
-        follower = Follower(path)
+        follower = follower_of_the_new(w, name, moving)
         follower.wait("RESUME")
         for pid in w.processes():
             if pid != source:
