@@ -107,15 +107,12 @@ Task<std::string> status_if_told(Client& client) {
   co_return info ? text_at(*info, "status") : "";
 }
 
-// QEMU 7.2 can stay so for good when it is cancelled while it waits for its channels
-// (multifd_send_sync_main); nothing that QMP has to offer ends that.
+// All in the message: whoever asked may be another program, which gets nothing else.
 Error never_cancelled(const Client& client) {
-  return Error(
-      ErrorId::cancelled,
-      fmt::format(
-          "the migration was cancelled, but QEMU {} does not bring that to an end: the guest "
-          "can be neither moved nor upgraded until it has been shut down and started again",
-          client.version_text()));
+  return Error(ErrorId::cancelled,
+               fmt::format("the migration was cancelled, but QEMU {} does not bring that to an "
+                           "end. {}",
+                           client.version_text(), kNeverCancelled));
 }
 
 // What QEMU tells next. It is asked as well now and then, so that an event that was missed, or a

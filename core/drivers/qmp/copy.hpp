@@ -53,6 +53,12 @@ Json parameter_list(FlagSet flags, const Params& params, bool sending);
 
 /// query-migrate's word, "postcopy-active" and the like.
 Task<std::string> migration_status(Client& client);
+/// What is left to do where QEMU stays in "cancelling": 7.2 can do so for good, when it is told to
+/// cancel while it waits for its channels (multifd_send_sync_main in migration/multifd.c). Nothing
+/// that QMP has to offer ends that.
+inline constexpr const char* kNeverCancelled =
+    "The guest goes on, but can be neither moved nor upgraded until it has been shut down and "
+    "started again.";
 inline bool in_postcopy(const std::string& status) { return status.starts_with("postcopy-"); }
 
 /// Runs the migration to its end, or until post-copy has begun. Errors: migrate_failed with QEMU's

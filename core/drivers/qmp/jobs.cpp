@@ -53,9 +53,9 @@ static Task<bool> gives_up(Client& client, Clock& clock) {
   co_return false;
 }
 
-// QEMU 7.2 that is told to cancel while its channels open often cancels for ever
-// (multifd_send_sync_main in migration/multifd.c), hardly ever later. To yank it then is no way
-// out: it may keep the yank instance, and refuse every later migration.
+// QEMU 7.2 that is told to cancel while its channels open often cancels for ever, hardly ever later
+// (see kNeverCancelled). To yank it then is no way out: it may keep the yank instance, and refuse
+// every later migration.
 static Task<> wait_set_up(Client& client, Clock& clock) {
   const Micros until = clock.now() + kPatience;
   while (clock.now() < until) {
@@ -79,7 +79,7 @@ static Task<> end_migration(Client& client, Clock& clock) {
                                               "not bring that to an end",
                                               client.version_text()));
   if (!yanked) error.note(yanked.error().message);
-  throw error;
+  throw std::move(error).advise(kNeverCancelled);
 }
 
 Task<> QmpHost::abort_job(const DomainRef& domain, bool postcopy) {

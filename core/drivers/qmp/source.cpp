@@ -22,9 +22,8 @@ void check_blockers(const Json& info) {
   if (text_at(info, "status") == "cancelling")
     throw Error(ErrorId::blocked,
                 "QEMU has not brought the cancellation of an earlier migration to its end")
-        .advise(
-            "QEMU 7.2 may never do so, if --parallel was cancelled. The guest goes on, but cannot "
-            "be moved until it has been shut down and started again.");
+        .advise(std::string("QEMU 7.2 may never do so, if --parallel was cancelled. ") +
+                kNeverCancelled);
   const Json& reasons = at(info, "blocked-reasons");
   if (!reasons.is_array() || reasons.empty()) return;
   std::vector<std::string> texts;
