@@ -6,6 +6,7 @@ import signal
 import time
 
 from test_adopt import Monitor
+from test_upgrade import other_process
 
 PRIVATE = "-object memory-backend-ram,id=r,size=32M -machine memory-backend=r"
 
@@ -35,8 +36,8 @@ def at_the_switch(w, name, number, *options, victim="incoming", moment=STOPS):
     [source] = w.processes()
     follower = Follower(w.dir / f"{name}.qmp")
     moving = w.background(w.a, "migrate", name, w.b, *options)
+    incoming = other_process(w, source)  # once the moment is there, it would be over meanwhile
     follower.wait(*moment)
-    [incoming] = [pid for pid in w.processes() if pid != source]
     os.kill(incoming if victim == "incoming" else source, number)
     follower.close()
     text = moving.communicate(timeout=120)[0]

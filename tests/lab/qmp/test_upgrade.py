@@ -219,7 +219,7 @@ def test_what_belongs_to_one_process_is_refused_beforehand(w):
 
 
 def other_process(w, old):
-    """The incoming process of an upgrade that has been begun."""
+    """The incoming process of a move that has been begun."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         for pid in w.processes():
