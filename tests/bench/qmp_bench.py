@@ -3,8 +3,9 @@
 
 Usage: qmp_bench.py VMFERRY [--runs N] [--qemu PATH] [--libvirt]. Prints milliseconds and ratios, of
 medians and of the best runs: those say more on a machine that is busy. The raw side starts a QEMU,
-sets capabilities, migrates over a unix socket (or tcp), continues the guest and ends the old process,
-in one Python process that is running already; vmferry's time is that of the whole command. With --libvirt (root) also virsh, for the same idle guest between two libvirt hosts.
+sets capabilities, migrates over a unix socket (or tcp), continues the guest and ends the old
+process, in one Python process that is running already; vmferry's time is that of the whole command.
+With --libvirt (root) also virsh, for the same idle guest between two libvirt hosts.
 """
 import argparse
 import json
